@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Run the linters, or only those that are named:  tests/lint.sh [--list] [NAME ...]
+# All of them run even when one fails; the last line names those that did. Needs the environment of `make venv`.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+linters=(yamllint ruff shellcheck ansible-lint changelog docs sanity galaxy-importer)
+venv=$(realpath -m "${VENV:-.venv}")
+work=$PWD/.cache/lint
+tree=$work/ansible_collections/fediops/mastodon
+export PATH="$venv/bin:$PATH"
+export ANSIBLE_HOME=$PWD/.cache/ansible
+
+# The files that git would commit, in the folders where Ansible's tools want a collection to be: a checkout may be in a
+# folder of any name, and ansible-test follows no link.
+copy_tree() {
+  rm -rf "$tree" && mkdir -p "$tree" &&
+    git ls-files -z --cached --others --exclude-standard --deduplicate |
+    while IFS= read -r -d "" path; do if [ -e "$path" ]; then printf "%s\0" "$path"; fi; done |
+      tar --create --null --files-from - | tar --extract --directory "$tree"
+}
+
+# Tools that cannot share an environment with the tests, made anew when what they are made of changes.
+tools() {
+  local core wanted
+  core=$(python -c 'import ansible.release; print(ansible.release.__version__)') || return
+  wanted=$({ python --version; echo "$core"; cat tests/lint/requirements.txt; } | sha256sum)
+  if [ "$(cat "$work/venv/made-of" 2>/dev/null)" != "$wanted" ]; then
+    rm -rf "$work/venv"
+    python -m venv "$work/venv" &&
+      "$work/venv/bin/pip" install --quiet --quiet --requirement tests/lint/requirements.txt "ansible-core==$core" &&
+      echo "$wanted" >"$work/venv/made-of"
+  fi
+}
+
+lint_yamllint() { yamllint --strict .; }
+
+lint_ruff() { ruff check --quiet --cache-dir .cache/ruff .; }
+
+lint_shellcheck() {
+  local -a scripts
+  mapfile -t scripts < <(git grep --untracked --files-with-matches --extended-regexp '^#!.*\b(ba)?sh\b' -- ':!*.md' ':!*.j2' ':!*.py')
+  shellcheck "${scripts[@]}"
+}
+
+lint_ansible-lint() { ANSIBLE_COLLECTIONS_PATH="$venv/collections" ansible-lint --offline --strict; }
+
+lint_changelog() { tools && "$work/venv/bin/antsibull-changelog" lint; }
+
+lint_docs() {
+  tools && copy_tree && cd "$tree" && PATH="$work/venv/bin:$PATH" \
+    antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --skip-rstcheck .
+}
+
+lint_sanity() {
+  if compgen -G 'tests/sanity/ignore*' >/dev/null; then
+    echo "tests/sanity/ignore*: this collection ignores no sanity test" && return 1
+  fi
+  python tests/lint/pip_bootstrap.py && copy_tree && cd "$tree" &&
+    ansible-test sanity --color no --python "$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+}
+
+lint_galaxy-importer() {
+  local log=$work/galaxy-importer.log
+  tools && copy_tree && rm -rf "$work/artifact" &&
+    ansible-galaxy collection build "$tree" --output-path "$work/artifact" >"$log" || return
+  # ansible-lint inside the importer has to find the collections that ours depends on; those are in the tests' environment.
+  (cd "$work" && PATH="$work/venv/bin:$PATH" ANSIBLE_COLLECTIONS_PATH=$(python -c 'import site; print(site.getsitepackages()[0])') \
+    python -m galaxy_importer.main artifact/*.tar.gz) >>"$log" 2>&1
+  local status=$?
+  cat "$log"
+  # The importer ends well although Galaxy would show the reader errors and warnings.
+  [ "$status" -eq 0 ] && ! grep --quiet --extended-regexp '^(WARNING|ERROR|CRITICAL)' "$log"
+}
+
+if [ "${1:-}" = --list ]; then
+  printf '%s\n' "${linters[@]}"
+  exit
+fi
+[ -x "$venv/bin/ansible-lint" ] || { echo "$venv has no ansible-lint: run 'make venv' first" >&2; exit 1; }
+mkdir -p "$work"
+failed=()
+for linter in "${@:-${linters[@]}}"; do
+  declare -F "lint_$linter" >/dev/null || { echo "no linter is called '$linter'; there are: ${linters[*]}" >&2; exit 1; }
+  echo "== $linter"
+  ("lint_$linter") || failed+=("$linter")
+done
+[ ${#failed[@]} -eq 0 ] || { echo "lint: failed: ${failed[*]}" >&2; exit 1; }
+echo "lint: clean"
