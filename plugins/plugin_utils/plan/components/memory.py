@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The memory budget of one host: what is set aside first, and how Puma and Sidekiq share the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Literal
+
+from ..coefficients import Coefficients
+from ..model import Host, Memory, MemoryRow, Reasons, Sidekiq, Web
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserve:
+    """What is set aside before Ruby gets the rest, in MB; postgres_mb and redis_maxmemory_mb are 0 where absent."""
+
+    os_mb: int
+    streaming_mb: int
+    nginx_mb: int
+    redis_maxmemory_mb: int
+    redis_mb: int
+    postgres_mb: int
+
+    @property
+    def total_mb(self) -> int:
+        """The sum of all rows."""
+        return self.os_mb + self.streaming_mb + self.nginx_mb + self.redis_mb + self.postgres_mb
+
+
+@dataclass(frozen=True, kw_only=True)
+class RubyShare:
+    """How many processes the Ruby budget pays for, what is left of it, and from which host memory on it
+    would pay for the next one that the cores could use."""
+
+    workers: int
+    processes: int
+    left_mb: int
+    missing: Literal["web worker", "Sidekiq process"] | None
+    missing_from_memory_mb: int
+
+
+def between(host: Host, tiny: float, normal: float, c: Coefficients) -> float:
+    """A coefficient that differs on tiny hosts, interpolated so that it never jumps with memory."""
+    progress = (host.memory_mb - c.tiny_until_mb) / (c.small_from_mb - c.tiny_until_mb)
+    return tiny + (normal - tiny) * min(1.0, max(0.0, progress))
+
+
+def is_tiny(host: Host, c: Coefficients) -> bool:
+    """True for hosts on which Mastodon only fits with swap behind it."""
+    return host.memory_mb < c.small_from_mb
+
+
+def streaming_process_mb(host: Host, c: Coefficients) -> int:
+    """What one streaming process is expected to take on this host, in MB."""
+    return round(between(host, c.streaming_tiny_mb, c.streaming_mb, c))
+
+
+def reserve(host: Host, streaming_processes: int, c: Coefficients) -> Reserve:
+    """What the host sets aside before Ruby.
+
+    Shares of memory: the system 6 %, Redis 10 % (kept 1.25 times over, for the pages that a saving fork
+    copies), PostgreSQL 25 % beside Ruby (20 % on tiny hosts), or all that is left where it is alone.
+    """
+    memory_mb = host.memory_mb
+    with_ruby = host.runs("web", "sidekiq")
+    os_mb = max(c.os_minimum_mb, int(memory_mb * c.os_share))
+    streaming_mb = streaming_process_mb(host, c) * streaming_processes
+    nginx_mb = round(between(host, c.nginx_tiny_mb, c.nginx_mb, c)) if host.runs("nginx") else 0
+    redis_maxmemory_mb = 0
+    if host.runs("redis"):
+        redis_maxmemory_mb = min(max(int(memory_mb * c.redis_share), c.redis_minimum_mb), c.redis_maximum_mb)
+    redis_mb = int(redis_maxmemory_mb * c.redis_fork_factor)
+    postgres_mb = 0
+    if host.runs("postgres"):
+        share = between(host, c.postgres_share_tiny, c.postgres_share, c)
+        rest_mb = memory_mb - os_mb - streaming_mb - nginx_mb - redis_mb
+        postgres_mb = int(memory_mb * share) if with_ruby else max(rest_mb, c.postgres_shared_buffers_minimum_mb)
+    return Reserve(
+        os_mb=os_mb,
+        streaming_mb=streaming_mb,
+        nginx_mb=nginx_mb,
+        redis_maxmemory_mb=redis_maxmemory_mb,
+        redis_mb=redis_mb,
+        postgres_mb=postgres_mb,
+    )
+
+
+def web_mb(workers: int, c: Coefficients) -> int:
+    """What Puma takes with this many workers, in MB; 0 workers is single mode."""
+    return c.web_master_mb + c.web_worker_mb * workers if workers else c.web_single_mode_mb
+
+
+def sidekiq_mb(threads: int, c: Coefficients) -> int:
+    """What one Sidekiq process takes with this many threads, in MB."""
+    return c.sidekiq_process_mb + c.sidekiq_thread_mb * threads
+
+
+def workers_limit(host: Host, c: Coefficients) -> int:
+    """The workers that the cores of the host can use."""
+    shared = host.runs("sidekiq", "postgres", "redis")
+    per_vcpu = c.web_workers_per_vcpu_shared if shared else c.web_workers_per_vcpu_alone
+    return min(max(1, ceil(host.vcpus * per_vcpu)), c.web_workers_maximum)
+
+
+def processes_limit(host: Host, c: Coefficients) -> int:
+    """The Sidekiq processes that the cores of the host can use."""
+    return min(max(1, ceil(host.vcpus * c.sidekiq_processes_per_vcpu)), c.sidekiq_processes_maximum)
+
+
+def share_ruby(host: Host, streaming_processes: int, c: Coefficients) -> RubyShare:
+    """Spend the Ruby budget on Puma workers and Sidekiq processes.
+
+    It is spent in one fixed order (single mode and one Sidekiq process, a worker, a process, a worker, ...) up
+    to what the cores can use, and stops at the first that it cannot pay: so more memory never means fewer of
+    either. A Sidekiq process comes before a second worker because it was measured to gain most.
+    """
+    workers, processes = _given(host)
+    budget_mb = left_mb = host.memory_mb - reserve(host, streaming_processes, c).total_mb
+    if host.runs("web"):
+        left_mb -= web_mb(workers or 0, c)
+    if host.runs("sidekiq"):
+        left_mb -= (processes or 1) * _process_mb(host, c)
+    have_workers, have_processes = workers or 0, processes or 1
+    missing: Literal["web worker", "Sidekiq process"] | None = None
+    missing_from_mb = 0
+    for what in _wishes(host, workers is None, processes is None, c):
+        if what == "web worker":
+            cost_mb = web_mb(have_workers + 1, c) - web_mb(have_workers, c)
+        else:
+            cost_mb = _process_mb(host, c)
+        if cost_mb > left_mb:
+            missing = what
+            missing_from_mb = memory_for(host, budget_mb - left_mb + cost_mb, streaming_processes, c, overdraft=False)
+            break
+        left_mb -= cost_mb
+        if what == "web worker":
+            have_workers += 1
+        else:
+            have_processes += 1
+    return RubyShare(
+        workers=have_workers if host.runs("web") else 0,
+        processes=have_processes if host.runs("sidekiq") else 0,
+        left_mb=left_mb,
+        missing=missing,
+        missing_from_memory_mb=missing_from_mb,
+    )
+
+
+def memory_for(host: Host, ruby_mb: int, streaming_processes: int, c: Coefficients, *, overdraft: bool = True) -> int:
+    """The least memory_mb with which the host carries `ruby_mb` of Ruby beside all else."""
+    low, high = 256, 2**24
+    while low < high:
+        middle = (low + high) // 2
+        candidate = replace(host, memory_mb=middle)
+        used_mb = reserve(candidate, streaming_processes, c).total_mb + ruby_mb
+        if fits(candidate, used_mb, c) if overdraft else used_mb <= middle:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def fits(host: Host, used_mb: int, c: Coefficients) -> bool:
+    """True if the estimates fit the host; tiny hosts may overdraw a little, with swap behind it."""
+    return used_mb <= host.memory_mb * (1 + between(host, c.overdraft_share, 0, c))
+
+
+def budget(
+    host: Host, set_aside: Reserve, web: Web | None, sidekiq: Sidekiq | None, c: Coefficients
+) -> tuple[Memory, Reasons]:
+    """The memory of the host as rows, with the reason of each."""
+    puma_mb = web_mb(web.workers, c) if web else 0
+    sidekiq_total_mb = sum(sidekiq_mb(process.concurrency, c) for process in sidekiq.processes) if sidekiq else 0
+    rows = {
+        "system": (set_aside.os_mb, f"{c.os_share:.0%} of {host.memory_mb} MB, at least {c.os_minimum_mb}"),
+        "postgres": (set_aside.postgres_mb, "the share of PostgreSQL: buffers, backends and what they sort"),
+        "redis": (
+            set_aside.redis_mb,
+            f"{c.redis_fork_factor:g} x maxmemory {set_aside.redis_maxmemory_mb} MB: a fork copies pages while it saves",
+        ),
+        "nginx": (set_aside.nginx_mb, "workers and their buffers"),
+        "streaming": (set_aside.streaming_mb, f"{streaming_process_mb(host, c)} a process"),
+        "web": (puma_mb, f"{c.web_master_mb} + {c.web_worker_mb} a worker, {c.web_single_mode_mb} in single mode"),
+        "sidekiq": (sidekiq_total_mb, f"{c.sidekiq_process_mb} a process + {c.sidekiq_thread_mb} a thread"),
+    }
+    present = {what: row for what, row in rows.items() if row[0]}
+    swap_mb = c.swap_advised_mb if is_tiny(host, c) else 0
+    used_mb = sum(mb for mb, dummy in present.values())
+    memory = Memory(
+        budget=tuple(MemoryRow(what=what, mb=mb) for what, (mb, dummy) in present.items()),
+        total_mb=host.memory_mb,
+        used_mb=used_mb,
+        swap_advised_mb=swap_mb,
+    )
+    reasons = {f"memory.budget.{what}": f"{mb} MB = {why}" for what, (mb, why) in present.items()}
+    reasons["memory.total_mb"] = f"{host.memory_mb} = the memory of {host.name}, declared or found"
+    reasons["memory.used_mb"] = f"{used_mb} = the sum of the budget, of processes grown old"
+    reasons["memory.swap_advised_mb"] = (
+        f"{swap_mb} = " + (f"below {c.small_from_mb} MB estimates may touch swap" if swap_mb else "not needed at this size")
+    )
+    return memory, reasons
+
+
+def _given(host: Host) -> tuple[int | None, int | None]:
+    """Workers and Sidekiq processes that a person fixed."""
+    overrides = host.overrides
+    processes = overrides.sidekiq_processes
+    if processes is None and overrides.sidekiq_queues and len(overrides.sidekiq_queues) > 1:
+        processes = len(overrides.sidekiq_queues)
+    return overrides.web_workers, processes
+
+
+def _process_mb(host: Host, c: Coefficients) -> int:
+    return sidekiq_mb(host.overrides.sidekiq_concurrency or c.sidekiq_threads_computing, c)
+
+
+def _wishes(host: Host, web: bool, sidekiq: bool, c: Coefficients) -> Iterator[Literal["web worker", "Sidekiq process"]]:
+    """What the cores could use beyond the least, in the order in which memory is spent on it."""
+    workers = workers_limit(host, c) if web and host.runs("web") else 0
+    processes = processes_limit(host, c) - 1 if sidekiq and host.runs("sidekiq") else 0
+    for index in range(max(workers, processes)):
+        if index < workers:
+            yield "web worker"
+        if index < processes:
+            yield "Sidekiq process"

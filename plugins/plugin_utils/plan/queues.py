@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sidekiq's queues: the seven of Mastodon, Sidekiq's notation, and the split over several processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from .coefficients import Coefficients
+
+# app/workers and config/sidekiq.yml of Mastodon v4.6.5.
+QUEUES = ("default", "push", "ingress", "mailers", "pull", "scheduler", "fasp")
+# Their jobs wait for other servers; those of default and ingress compute.
+WAITING = frozenset({"push", "pull"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What one Sidekiq process serves."""
+
+    name: str
+    queues: tuple[str, ...]
+
+
+_ALL = Slot(name="all", queues=("default,8", "push,6", "ingress,4", "mailers,2", "pull,1", "scheduler,1", "fasp,1"))
+_CORE = Slot(name="core", queues=("default,8", "mailers,2", "scheduler,1"))
+_FEDERATION = Slot(name="federation", queues=("push,6", "ingress,4", "pull,2", "fasp,1", "default,1"))
+_MIXED = Slot(name="mixed", queues=("default,8", "push,6", "ingress,4", "pull,1"))
+_SCHEDULER = Slot(name="scheduler", queues=("scheduler,2", "mailers,1", "fasp,1"))
+_DEFAULT = Slot(name="default", queues=("default,8", "mailers,1"))
+_INGRESS_PULL = Slot(name="ingress_pull", queues=("ingress,6", "pull,2", "fasp,1"))
+_INGRESS = Slot(name="ingress", queues=("ingress,4", "default,1"))
+_PUSH = Slot(name="push", queues=("push,4", "default,1"))
+_PULL = Slot(name="pull", queues=("pull,4", "fasp,1"))
+_REPEATED = (_DEFAULT, _INGRESS, _PUSH, _INGRESS, _DEFAULT, _PULL)
+_SPLITS = {
+    1: (_ALL,),
+    2: (_CORE, _FEDERATION),
+    3: (_CORE, _FEDERATION, _MIXED),
+    4: (_SCHEDULER, _DEFAULT, _INGRESS_PULL, _PUSH),
+    5: (_SCHEDULER, _DEFAULT, _INGRESS, _PUSH, _PULL),
+}
+
+
+def split(total: int) -> list[Slot]:
+    """What each of `total` processes of a fleet serves; `scheduler` is in the first and nowhere else.
+
+    Few processes share all queues by weight, many specialise; from six on the busy ones repeat. Every
+    process that can lists `default` at weight 1, so that nothing idles while people wait.
+    """
+    slots = list(_SPLITS[min(total, 5)])
+    slots += [_REPEATED[index % len(_REPEATED)] for index in range(total - 5)]
+    return _numbered(slots)
+
+
+def slots_of(lists: tuple[tuple[str, ...], ...], processes: int) -> list[Slot]:
+    """What each process serves where a person named the queues of a host.
+
+    One list is served by all processes, but `scheduler` by the first only: it must run once in a fleet.
+    """
+    if len(lists) == 1:
+        copies = tuple(entry for entry in lists[0] if queue_name(entry) != "scheduler")
+        lists = (lists[0], *(copies for dummy in range(processes - 1)))
+    return _numbered([Slot(name=_name_of(entries), queues=entries) for entries in lists if entries])
+
+
+def queue_name(entry: str) -> str:
+    """The queue of an entry in Sidekiq's notation: `push` of `push,4`."""
+    return entry.partition(",")[0]
+
+
+def queue_weight(entry: str) -> int:
+    """The weight of an entry in Sidekiq's notation: 4 of `push,4`, 1 of `push`."""
+    return int(entry.partition(",")[2] or 1)
+
+
+def check_entry(entry: object) -> str | None:
+    """What is wrong with one entry of `sidekiq_queues`, in words that say what to type; None if nothing is."""
+    if not isinstance(entry, str):
+        return f'{entry!r} is not a queue; type a name, or a name with a weight in quotes: "push,4"'
+    name, comma, weight = entry.partition(",")
+    if name not in QUEUES:
+        near = get_close_matches(name.strip().lower(), QUEUES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{entry!r} names no queue of Mastodon; {hint}allowed: {', '.join(QUEUES)}"
+    if comma and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= 100):
+        return f'the weight of {entry!r} is not a whole number from 1 to 100; type for example "{name},4"'
+    return None
+
+
+def target_threads(queues: tuple[str, ...], c: Coefficients) -> int:
+    """Threads that a process can use, by how much of its work waits for other servers."""
+    total = sum(queue_weight(entry) for entry in queues)
+    waiting = sum(queue_weight(entry) for entry in queues if queue_name(entry) in WAITING)
+    if waiting * 2 >= total:
+        return c.sidekiq_threads_waiting
+    return c.sidekiq_threads_mixed if waiting else c.sidekiq_threads_computing
+
+
+def _name_of(entries: tuple[str, ...]) -> str:
+    names = [queue_name(entry) for entry in entries]
+    return "all" if set(names) == set(QUEUES) else "_".join(names)
+
+
+def _numbered(slots: list[Slot]) -> list[Slot]:
+    """The same, with names made unique: default, default_2, ..."""
+    seen: Counter[str] = Counter()
+    out = []
+    for slot in slots:
+        seen[slot.name] += 1
+        number = seen[slot.name]
+        out.append(slot if number == 1 else Slot(name=f"{slot.name}_{number}", queues=slot.queues))
+    return out
