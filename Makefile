@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help rehearse down status venv lint unit test bench-converge docs
+
+INVENTORY ?= inventories/single_box
+APP ?= calf
+STATE ?= .rehearsal
+PYTHON ?= python3
+# More options of `rehearsal/fleet.py up`, for example: REHEARSE_OPTIONS="--vars my.yml --mount /srv/mastodon.git"
+REHEARSE_OPTIONS ?=
+
+VENV_PYTHON := .venv/bin/python
+# An environment is made anew when what it was made from has changed: the name of its stamp says what that was.
+stamp = .venv/.$(1)-$(shell cat $(2) | sha256sum | cut -c1-12)
+RUNTIME := $(call stamp,runtime,requirements.txt)
+TESTING := $(call stamp,testing,requirements.txt requirements-test.txt)
+# A venv's own programs are found by those that ansible-lint and Molecule call.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+FLEET = $(VENV_PYTHON) rehearsal/fleet.py
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+rehearse: venv ## Set up a whole instance in containers of this machine: INVENTORY, APP=calf|mastodon
+	@$(FLEET) up --state $(STATE) --inventory $(INVENTORY) --app $(APP) $(REHEARSE_OPTIONS)
+	@$(FLEET) deploy --state $(STATE)
+
+down: venv ## Remove what `make rehearse` made
+	@$(FLEET) down --state $(STATE)
+
+status: venv ## Show what is up of the rehearsal
+	@$(FLEET) status --state $(STATE)
+
+venv: $(RUNTIME) ## Make .venv with Ansible
+
+lint: $(TESTING) ## Check style, documentation and packaging
+	@tests/lint.sh
+
+unit: $(TESTING) ## Run the unit tests: no network, no Docker
+	@.venv/bin/pytest tests/unit
+
+test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
+	@tests/run.sh
+
+bench-converge: $(TESTING) ## Measure a run on a finished box against as many pings
+	@$(VENV_PYTHON) tests/bench/converge.py
+
+docs: venv ## Write docs/variables.md anew
+	@$(VENV_PYTHON) docs/make_variables.py
+
+$(RUNTIME): requirements.txt
+	@rehearsal/make_venv.sh $(PYTHON) requirements.txt
+	@rm -f .venv/.runtime-* && touch $@
+
+$(TESTING): $(RUNTIME) requirements-test.txt
+	@rehearsal/make_venv.sh $(PYTHON) requirements-test.txt
+	@rm -f .venv/.testing-* && touch $@

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory of a rehearsal: a person's own, without its secrets and with what containers of this machine need."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from rehearsal.console import RehearsalError, run
+
+HERE = Path(__file__).resolve().parent
+VAULT_FILE_START = b"$ANSIBLE_VAULT"
+OVERLAY_FILE = "zz_rehearsal.yml"  # the last of a host's files, which wins
+SECRETS_FILE = Path("group_vars/all/vault.yml")
+MARKER_PYTHON = "/opt/rehearsal/bin/python3"
+UNDECLARED_VCPUS, UNDECLARED_MEMORY_MB = 2, 4096
+SMALLEST_HOST_MB = 1024
+SHARE_OF_MACHINE = 0.8  # the rest is for Docker, for Ansible and for the person
+
+
+@dataclass(frozen=True)
+class Size:
+    """A host's size."""
+
+    vcpus: int
+    memory_mb: int
+
+    def __str__(self) -> str:
+        return f"{self.vcpus} vCPU, {self.memory_mb} MB"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a rehearsal must know of an inventory: groups hold the names of hosts, sizes are as declared."""
+
+    groups: Mapping[str, Sequence[str]]
+    sizes: Mapping[str, Size]
+    local_domain: str
+    web_domain: str
+    admin_email: str
+    admin_username: str
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """All hosts in the inventory's order."""
+        return self.groups["all"]
+
+    def groups_of(self, host: str) -> list[str]:
+        """The groups of a host, without those that every host is in."""
+        return sorted(g for g, hosts in self.groups.items() if host in hosts and g not in ("all", "ungrouped"))
+
+
+def copy_without_secrets(source: Path, target: Path) -> None:
+    """Copy an inventory, leaving out files encrypted by Ansible Vault and values tagged `!vault` inside of others.
+
+    `source` is the inventory's folder, or its file; beside a file, group_vars and host_vars belong to it.
+    Raises RehearsalError when there is no such inventory or a file of it is no YAML.
+    """
+    if source.is_dir():
+        paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
+        root = source
+    elif source.is_file():
+        root = source.parent
+        beside = [path for name in ("group_vars", "host_vars") for path in sorted((root / name).rglob("*"))]
+        paths = [source, *(path for path in beside if path.is_file())]
+    else:
+        raise RehearsalError(f"There is no inventory at {source}; INVENTORY names a folder, e.g. inventories/single_box.")
+    for path in paths:
+        content = path.read_bytes()
+        if content.startswith(VAULT_FILE_START):
+            continue
+        if b"!vault" in content:
+            content = without_vault_values(content.decode(), path).encode()
+        copy = target / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+        copy.chmod(path.stat().st_mode & 0o700)  # a dynamic inventory stays a program
+
+
+def without_vault_values(text: str, path: Path) -> str:
+    """The YAML text without every entry whose value is tagged `!vault`; all other tags and styles stay."""
+    try:
+        root = yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise RehearsalError(f"The inventory does not parse: {path}: {error}") from None
+    drop_vault_values(root)
+    return yaml.serialize(root)
+
+
+def drop_vault_values(item: yaml.Node | None) -> None:
+    """Remove entries tagged `!vault` below a YAML node."""
+    if isinstance(item, yaml.MappingNode):
+        item.value = [(key, value) for key, value in item.value if value.tag != "!vault"]
+        below = [value for _key, value in item.value]
+    elif isinstance(item, yaml.SequenceNode):
+        item.value = below = [value for value in item.value if value.tag != "!vault"]
+    else:
+        below = []
+    for value in below:
+        drop_vault_values(value)
+
+
+def read_settings(inventory: Path, environment: Mapping[str, str], playbook: Path) -> Settings:
+    """Ask Ansible what an inventory says. Raises RehearsalError when it does not parse, is empty or lacks a need."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "settings.json"
+        argv = [playbook, "-i", inventory, "-e", json.dumps({"settings_file": str(answer)}), HERE / "settings.yml"]
+        env = {**environment, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1"}
+        try:
+            run(argv, env=env, timeout_seconds=300)
+        except RehearsalError as error:
+            raise RehearsalError(f"The inventory does not parse.\n{error}") from None
+        if not answer.is_file():
+            raise RehearsalError("The inventory has no hosts.")
+        return parse_settings(json.loads(answer.read_text()))
+
+
+def parse_settings(answer: Mapping) -> Settings:
+    """Settings from what settings.yml wrote. Raises RehearsalError naming what is missing or no number."""
+    hosts = answer["groups"]["all"]
+    for group, why in (("nginx", "nothing would answer"), ("web", "nothing would run the application")):
+        if not answer["groups"].get(group):
+            raise RehearsalError(f"The inventory has no host in the group {group}: {why}.")
+    for name in ("local_domain", "admin_email"):
+        if not answer[name]:
+            raise RehearsalError(f"The inventory does not set mastodon_{name}; it belongs into group_vars/all/main.yml.")
+    sizes = {}
+    for host, vcpus, memory in zip(hosts, answer["vcpus"], answer["memory_mb"], strict=True):
+        sizes[host] = Size(
+            whole_number(host, "vm_vcpus", vcpus, UNDECLARED_VCPUS),
+            whole_number(host, "vm_memory_mb", memory, UNDECLARED_MEMORY_MB),
+        )
+    names = ("local_domain", "web_domain", "admin_email", "admin_username")
+    return Settings(groups=answer["groups"], sizes=sizes, **{name: answer[name] for name in names})
+
+
+def whole_number(host: str, name: str, value: object, default: int) -> int:
+    """A declared size as a number, or the default where nothing is declared."""
+    if value is None:
+        return default
+    if str(value).isdecimal() and int(str(value)) > 0:
+        return int(str(value))
+    raise RehearsalError(f"{host}: {name} is {value!r}; a whole number above 0 is allowed, e.g. {name}: {default}")
+
+
+def scale(declared: Mapping[str, Size], vcpus: int, memory_mb: int) -> dict[str, Size]:
+    """The sizes that a machine can give, memory shared in proportion; hosts that fit anyway are not changed.
+
+    `vcpus` and `memory_mb` are the machine's own, in all, so that a fleet that runs already is scaled alike.
+    Raises RehearsalError when not even the smallest hosts fit.
+    """
+    smallest = {host: min(size.memory_mb, SMALLEST_HOST_MB) for host, size in declared.items()}
+    share_mb = int(memory_mb * SHARE_OF_MACHINE)
+    if sum(smallest.values()) > share_mb:
+        raise RehearsalError(
+            f"{len(declared)} hosts need at least {sum(smallest.values())} MB and this machine can give {share_mb} MB "
+            f"of its {memory_mb} MB; rehearse fewer hosts, or on a larger machine."
+        )
+    factor = min(1.0, share_mb / sum(size.memory_mb for size in declared.values()))
+    return {
+        host: Size(min(size.vcpus, vcpus), max(smallest[host], int(size.memory_mb * factor)))
+        for host, size in declared.items()
+    }
+
+
+def variables_folder(inventory: Path, kind: str, name: str) -> Path:
+    """The folder of a host's or group's variables; `kind` is host_vars or group_vars.
+
+    Ansible reads either that folder or the file of the same name, so a file moves into the folder.
+    """
+    folder = inventory / kind / name
+    files = [path for suffix in ("", ".yml", ".yaml", ".json") if (path := folder.parent / (name + suffix)).is_file()]
+    for path in files[:1]:
+        aside = path.rename(path.with_name(path.name + ".moved"))
+        folder.mkdir(exist_ok=True)
+        aside.rename(folder / f"main{path.suffix if path != folder else '.yml'}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_host_variables(inventory: Path, host: str, variables: Mapping) -> None:
+    """Put variables last among a host's own, where they win."""
+    path = variables_folder(inventory, "host_vars", host) / OVERLAY_FILE
+    path.write_text("---\n" + yaml.safe_dump(dict(variables), sort_keys=True))
+
+
+def replace_folder(new: Path, old: Path) -> bool:
+    """Put `new` where `old` is, keeping the old one's secrets; whether anything differed."""
+    secrets = old / SECRETS_FILE
+    if secrets.is_file():
+        (new / SECRETS_FILE).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(secrets, new / SECRETS_FILE)
+    if old.is_dir() and same_folder(new, old):
+        shutil.rmtree(new)
+        return False
+    if old.is_dir():
+        shutil.rmtree(old)
+    os.rename(new, old)
+    return True
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files."""
+    files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (one, other)]
+    return files[0] == files[1] and not any(filecmp.cmpfiles(one, other, files[0], shallow=False)[1:])
