@@ -233,6 +233,11 @@ class Plan:
         """The findings that forbid a run."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """The findings that a person should know of."""
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
     def as_mapping(self) -> dict[str, Any]:
         """The plan as plain data: {hosts: {name: sizes}, findings: [...], table: text}."""
         return {
