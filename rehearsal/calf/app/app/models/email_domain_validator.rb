@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # frozen_string_literal: true
 
+require "resolv"
+
 # An address that cannot receive mail is refused, before anyone waits for a confirmation that never comes.
 class EmailDomainValidator < ActiveModel::Validator
   TIMEOUT_SECONDS = 5

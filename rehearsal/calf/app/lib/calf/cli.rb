@@ -19,11 +19,12 @@ module Calf
       password = SecureRandom.hex
       account = Account.new(username: username)
       account = Account.find_local_or_remote(username) || account if options[:reattach]
-      refuse_reattachment(account) if account.user && !options[:force]
+      previous = account.user
+      refuse_reattachment(account) if previous && !options[:force]
 
       user = User.new(email: options[:email], password: password, role: role, approved: options[:approve],
                       confirmed_at: (Time.current if options[:confirmed]), confirmation_token: SecureRandom.hex, account: account)
-      save(user, replaced: account.user)
+      save(user, replaced: previous)
       report_password(password)
     end
 
