@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PostgreSQL and Redis keep what they are given, and let in nobody but the application."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+POSTGRES = "postgresql@17-main.service"
+REDIS = "redis-server.service"
+
+
+def sql(host, query):
+    """Ask PostgreSQL as its superuser."""
+    done = host.run("runuser -u postgres -- psql -XAtqc %s", query)
+    assert done.rc == 0, done.stderr
+    return done.stdout.strip()
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.5)
+
+
+def main_pid(host, unit):
+    return host.check_output(f"systemctl show --property MainPID --value {unit}")
+
+
+@pytest.fixture(scope="module")
+def app(host, fleet):
+    """Ask PostgreSQL as the application does: over the network address, with its password or another one."""
+    right = fleet.secrets()["mastodon_postgres_password"]
+
+    def ask(query, password=right, role="mastodon", database="mastodon_production", options=""):
+        return host.run(
+            "PGPASSWORD=%s PGOPTIONS=%s psql -XAtq -h 127.0.0.1 -U %s -d %s -c %s", password, options, role, database, query
+        )
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def redis(host, fleet):
+    """Ask Redis as the application does."""
+    right = fleet.secrets()["mastodon_redis_password"]
+
+    def ask(*command, password=right):
+        words = " ".join(f"'{word}'" for word in command)
+        return host.run(f"REDISCLI_AUTH='{password}' redis-cli --no-auth-warning {words}").stdout.strip()
+
+    return ask
+
+
+class TestWhoIsLetIn:
+    def test_the_application(self, app):
+        assert app("SELECT current_user").stdout.strip() == "mastodon"
+
+    def test_nobody_with_a_wrong_password(self, app):
+        done = app("SELECT 1", password="wrong")  # noqa: S106
+        assert done.rc != 0
+        assert "password authentication failed" in done.stderr
+
+    @pytest.mark.parametrize("role", ["postgres", "root"])
+    def test_no_other_role_over_the_network(self, app, role):
+        done = app("SELECT 1", role=role)
+        assert done.rc != 0
+        assert "no pg_hba.conf entry" in done.stderr
+
+    @pytest.mark.parametrize("database", ["postgres", "template1"])
+    def test_the_application_to_no_other_database(self, app, database):
+        done = app("SELECT 1", database=database)
+        assert done.rc != 0
+        assert "no pg_hba.conf entry" in done.stderr
+
+    def test_no_other_system_user_over_the_socket(self, host):
+        done = host.run("runuser -u nobody -- psql -XAtqc 'SELECT 1' -U postgres postgres")
+        assert done.rc != 0
+        assert "Peer authentication failed" in done.stderr
+
+    def test_no_role_without_being_named(self, host):
+        sql(host, "CREATE ROLE passer_by LOGIN")
+        try:
+            assert sql(host, "SELECT has_database_privilege('passer_by', 'mastodon_production', 'CONNECT')") == "f"
+        finally:
+            sql(host, "DROP ROLE passer_by")
+
+    def test_nobody_into_redis_without_the_password(self, redis, host):
+        assert "NOAUTH" in host.run("redis-cli get a").stdout
+        assert "WRONGPASS" in host.run("redis-cli --no-auth-warning -a wrong ping").stdout
+        assert redis("ping") == "PONG"
+
+
+class TestLeastPrivilege:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "CREATE DATABASE more",
+            "CREATE ROLE more",
+            "ALTER ROLE mastodon CREATEDB",
+            "ALTER SYSTEM SET work_mem = '1GB'",
+            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "SELECT pg_read_file('/etc/passwd')",
+        ],
+    )
+    def test_refused(self, app, statement):
+        done = app(statement)
+        assert done.rc != 0
+        assert "permission denied" in done.stderr
+
+    def test_its_own_tables(self, app):
+        done = app("BEGIN; CREATE TABLE more (id int); INSERT INTO more VALUES (1); SELECT id FROM more; ROLLBACK")
+        assert done.rc == 0, done.stderr
+        assert done.stdout.strip() == "1"
+
+    def test_number_of_connections(self, host, plan):
+        limit = sql(host, "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'mastodon'")
+        assert int(limit) == plan["postgres"]["app_connection_limit"]
+
+    def test_long_statements_end(self, app):
+        done = app("SELECT pg_sleep(5)", options="-c statement_timeout=1s")
+        assert "statement timeout" in done.stderr
+        assert app("SHOW statement_timeout").stdout.strip() == "2min"
+
+    def test_migrations_may_take_longer(self, app):
+        assert app("SHOW statement_timeout", options="-c statement_timeout=0 -c lock_timeout=5s").stdout.strip() == "0"
+
+    def test_the_password_is_not_in_postgresql(self, host, fleet):
+        verifier = sql(host, "SELECT rolpassword FROM pg_authid WHERE rolname = 'mastodon'")
+        assert verifier.startswith("SCRAM-SHA-256$")
+        assert fleet.secrets()["mastodon_postgres_password"] not in verifier
+
+
+class TestHowTheClusterWasMade:
+    def test_checksums(self, host):
+        assert sql(host, "SHOW data_checksums") == "on"
+
+    def test_encoding_and_locale(self, host):
+        query = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = 'mastodon_production'"
+        assert sql(host, query) == "UTF8|C.UTF-8|C.UTF-8"
+
+    def test_owner(self, host):
+        query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'mastodon_production'"
+        assert sql(host, query) == "mastodon"
+
+    def test_record_of_the_instance(self, host, fleet):
+        record = host.file("/var/lib/postgresql/fediops-instance.json")
+        assert (record.user, record.mode) == ("root", 0o600)
+        assert [name for name, value in fleet.secrets().items() if value in record.content_string] == []
+
+
+class TestKilled:
+    def test_postgresql_comes_back(self, host, app):
+        before = main_pid(host, POSTGRES)
+        host.check_output(f"kill -KILL {before}")
+        wait_until(lambda: main_pid(host, POSTGRES) not in ("0", before) and app("SELECT 1").rc == 0)
+
+    def test_redis_comes_back_with_its_data(self, host, redis):
+        assert redis("set", "fediops:test", "kept") == "OK"
+        try:
+            time.sleep(1.5)  # the append-only file is synced every second
+            before = main_pid(host, REDIS)
+            host.check_output(f"kill -KILL {before}")
+            wait_until(lambda: main_pid(host, REDIS) not in ("0", before) and redis("ping") == "PONG")
+            assert redis("get", "fediops:test") == "kept"
+        finally:
+            redis("del", "fediops:test")
+
+
+def test_redis_never_starts_empty_over_a_dump(host, redis):
+    """With `appendonly yes` and no append-only file Redis itself would begin empty, and then overwrite dump.rdb."""
+    assert redis("set", "fediops:test", "kept") == "OK"
+    assert redis("save") == "OK"
+    assert host.run(f"systemctl stop {REDIS} && mv /var/lib/redis/appendonlydir /var/lib/redis/aside").rc == 0
+    try:
+        assert host.run(f"systemctl start {REDIS}").rc != 0
+        journal = host.check_output(f"journalctl --unit {REDIS} --lines 20 --no-pager")
+        assert "dump.rdb holds data" in journal
+        assert "CONFIG SET appendonly yes" in journal
+    finally:
+        host.run(f"systemctl stop {REDIS}; mv /var/lib/redis/aside /var/lib/redis/appendonlydir; systemctl start {REDIS}")
+    assert redis("get", "fediops:test") == "kept"
+    redis("del", "fediops:test")
+
+
+class TestUpgrades:
+    def test_only_security_upgrades_are_automatic(self, host):
+        dump = host.check_output("apt-config dump Unattended-Upgrade::Origins-Pattern").splitlines()
+        origins = [line for line in dump if "::Origins-Pattern::" in line]
+        assert len(origins) == 1
+        assert "Debian-Security" in origins[0]
+
+    @pytest.mark.parametrize("package", ["postgresql-17", "postgresql-common", "redis-server", "pgbouncer"])
+    def test_never_those_of_the_data(self, host, package):
+        # Asked of the program itself, which reads the list as apt does.
+        program = (
+            "import importlib.machinery, importlib.util as u;"
+            "l = importlib.machinery.SourceFileLoader('uu', '/usr/bin/unattended-upgrade');"
+            "m = u.module_from_spec(u.spec_from_loader('uu', l)); l.exec_module(m);"
+            "import apt_pkg; apt_pkg.init();"
+            f"print(m.is_pkgname_in_blacklist('{package}', apt_pkg.config.value_list('Unattended-Upgrade::Package-Blacklist')))"
+        )
+        assert host.check_output("python3 -c %s", program) == "True"
+
+    def test_services_may_restart_when_they_are_upgraded(self, host):
+        assert not host.file("/usr/sbin/policy-rc.d").exists
