@@ -18,9 +18,18 @@ ROLES = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
 # Keys of a task whose text is an expression although no braces are around it.
 EXPRESSIONS = {"when", "that", "until", "changed_when", "failed_when"}
 
+
+class _Whatever(dict):
+    """Filters and tests by any name: only the names of variables are wanted."""
+
+    def get(self, key, default=None):
+        return str
+
+
 # Functions that Ansible gives to every template; they are no variables.
 _environment = jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
 _environment.globals.update(dict.fromkeys(("lookup", "query", "q", "now", "undef")))
+_environment.filters = _environment.tests = _Whatever()
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,9 +87,9 @@ def names_in_yaml(value, key: str = "") -> set[str]:
 
 
 def names_read(role: Path) -> set[str]:
-    """Return the variables that the tasks and templates of a role read."""
+    """Return the variables that the tasks, the constants and the templates of a role read."""
     return set().union(
-        *(names_in_yaml(load(path)) for path in task_files(role)),
+        *(names_in_yaml(load(path)) for path in [*task_files(role), *role.glob("vars/*.yml")]),
         *(names_in_text(path.read_text(encoding="utf-8")) for path in templates(role)),
     )
 

@@ -86,7 +86,9 @@ def test_secrets_are_marked(role):
 def test_templates_say_who_wrote_them_and_lie_as_on_the_host(role):
     for path in templates(role):
         assert path.suffix == ".j2", path
-        assert path.read_text(encoding="utf-8").startswith("{{ ansible_managed | comment"), path
+        head = path.read_text(encoding="utf-8").splitlines()[:2]
+        first = head[1] if head[0].startswith(("#!", "#jinja2:")) else head[0]
+        assert first.startswith("{{ ansible_managed | comment"), path
         assert path.relative_to(role / "templates").parts[0] in {"etc", "opt", "usr", "var"}, path
 
 
@@ -96,7 +98,8 @@ def test_templates_are_the_same_on_every_day(role):
 
 
 def test_every_template_is_used(role):
-    tasks = "".join(path.read_text(encoding="utf-8") for path in task_files(role))
+    naming = [*task_files(role), *role.glob("vars/*.yml")]
+    tasks = "".join(path.read_text(encoding="utf-8") for path in naming)
     names = [str(path.relative_to(role / "templates")) for path in templates(role)]
     included = "".join(path.read_text(encoding="utf-8") for path in templates(role))
     assert [name for name in names if name not in tasks and name not in included] == []

@@ -16,8 +16,8 @@ REGISTRIES = [
     first + "." + second
     for first, second in [
         ("pypi", "org"), ("pythonhosted", "org"), ("registry.npmjs", "org"), ("registry.yarnpkg", "com"),
-        ("rubygems", "org"), ("docker", "io"), ("ghcr", "io"), ("galaxy.ansible", "com"), ("deb.debian", "org"),
-        ("security.debian", "org"), ("nodesource", "com"), ("crates", "io"),
+        ("rubygems", "org"), ("registry-1.docker", "io"), ("hub.docker", "com"), ("ghcr", "io"), ("galaxy.ansible", "com"),
+        ("nodesource", "com"), ("crates", "io"),
     ]
 ]  # fmt: skip
 SPDX = re.compile(r"SPDX-License-Identifier: GPL-3\.0-or-later")
@@ -51,8 +51,9 @@ def test_every_code_file_states_its_licence():
     assert [relative(path) for path in committed_files() if is_code(path) and not SPDX.search(text_of(path))] == []
 
 
-def test_every_playbook_and_task_file_begins_a_document():
-    found = [path for path in committed_files() if path.suffix == ".yml"]
+def test_every_yaml_file_begins_a_document():
+    # The stand-in application is Rails', and looks like it.
+    found = [path for path in committed_files() if path.suffix == ".yml" and "/calf/" not in str(path)]
     assert [relative(path) for path in found if not text_of(path).startswith("---\n")] == []
 
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet that rehearsal/fleet.py made, as the tests use it: from outside, and through its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+RUN_SECONDS = 1800
+HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<task>.*)\] \*+$")
+CHANGED = re.compile(r"^changed: \[(?P<host>[^\]]+)\]")
+RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$")
+
+
+@dataclass
+class Run:
+    """A run of a playbook: how it ended, its output, {host: {"ok": 3, "changed": 0, ...}}, and (task, host) changed."""
+
+    status: int
+    output: str
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+    changed: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, status: int, output: str) -> Run:
+        """Read the output of ansible-playbook."""
+        run, task = cls(status, output), ""
+        for line in output.splitlines():
+            if heading := HEADING.match(line):
+                task = heading["task"]
+            elif changed := CHANGED.match(line):
+                run.changed.append((task, changed["host"]))
+            elif recap := RECAP.match(line):
+                counts = (pair.split("=") for pair in recap["counts"].split())
+                run.recap[recap["host"]] = {name: int(count) for name, count in counts}
+        return run
+
+
+class Fleet:
+    """What is in a rehearsal's folder, and what can be done with it."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state.resolve()
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory that Ansible is given."""
+        return self.state / "inventory"
+
+    @property
+    def summary(self) -> dict:
+        """What a deployment wrote down: url, ca_file, owner, token, hosts."""
+        return json.loads((self.state / "summary.json").read_text())
+
+    @property
+    def containers(self) -> dict[str, str]:
+        """{host: name of its container}"""
+        lines = self.command("status").output.splitlines()
+        return {words[0]: words[-1] for line in lines if len(words := line.split()) == 4}
+
+    def hosts(self) -> list[str]:
+        """All hosts of the inventory, as Ansible reads it."""
+        done = subprocess.run(
+            [BIN / "ansible-inventory", "-i", self.inventory, "--list"],
+            env=self.environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return sorted(json.loads(done.stdout)["_meta"]["hostvars"])
+
+    def secrets(self) -> dict[str, str]:
+        """{variable: value} of everything in the vault file."""
+        done = subprocess.run(
+            [BIN / "ansible-vault", "view", self.inventory / "group_vars/all/vault.yml"],
+            env=self.environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return yaml.safe_load(done.stdout)
+
+    def command(self, name: str, *arguments: str | Path, check: bool = True) -> Run:
+        """Run a command of rehearsal/fleet.py."""
+        done = subprocess.run(
+            self.argv(name, *arguments),
+            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=RUN_SECONDS, check=False,
+        )  # fmt: skip
+        run = Run.of(done.returncode, done.stdout)
+        assert not check or run.status == 0, run.output
+        return run
+
+    def site(self, *arguments: str, check: bool = True) -> Run:
+        """Run site.yml with these arguments; without `check` a failure is the caller's business."""
+        return self.command("run", "site.yml", *arguments, check=check)
+
+    def site_killed(self, when: Callable[[str, str], bool], *arguments: str) -> str:
+        """Run site.yml and kill it, as a lost power supply would, at the first line for which `when(task, line)` holds.
+
+        Returns the output up to there. Fails when the run ends before.
+        """
+        process = subprocess.Popen(
+            self.argv("run", "site.yml", *arguments),
+            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        task, seen = "", []
+        try:
+            for line in process.stdout:
+                seen.append(line)
+                if heading := HEADING.match(line.rstrip()):
+                    task = heading["task"]
+                if when(task, line):
+                    return "".join(seen)
+        finally:
+            self.kill(process)
+        raise AssertionError("the run ended before it could be killed:\n" + "".join(seen))
+
+    @staticmethod
+    def kill(process: subprocess.Popen) -> None:
+        """Kill a run and everything that it started, at once."""
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        process.stdout.close()
+
+    def argv(self, name: str, *arguments: str | Path) -> list[str | Path]:
+        """The command line of a command of rehearsal/fleet.py."""
+        return [sys.executable, CHECKOUT / "rehearsal/fleet.py", name, "--state", self.state, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which Ansible reads this fleet's inventory."""
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_VAULT_PASSWORD_FILE": str(self.state / "vault_password"),
+        }

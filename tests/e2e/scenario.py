@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Molecule scenario, as the tests drive it: step by step, its output shown while it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Scenario:
+    """One scenario of molecule/; its fleet lives under .cache/molecule, apart from a person's own rehearsal."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = CHECKOUT / ".cache/molecule" / name
+        self.state = self.folder / "fleet"
+
+    def step(self, command: str) -> None:
+        """Run one step (create, converge, destroy, ...). Raises CalledProcessError when it fails."""
+        binaries = Path(sys.executable).parent
+        subprocess.run(
+            [binaries / "molecule", "--base-config", "molecule/config.yml", command, "--scenario-name", self.name],
+            cwd=CHECKOUT,
+            env={
+                **os.environ,
+                # Molecule starts ansible-playbook by its bare name.
+                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+                "MOLECULE_EPHEMERAL_DIRECTORY": str(self.folder),
+            },
+            check=True,
+        )

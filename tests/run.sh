@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# All tests, by `make test`, which makes .venv first. One pytest runs everything, the quick before the slow: its last
+# lines tell of every layer, and its status is the status.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec .venv/bin/pytest -v tests/lint tests/unit tests/e2e --scenario single_box "$@"
