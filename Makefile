@@ -15,7 +15,8 @@ VENV_PYTHON := .venv/bin/python
 stamp = .venv/.$(1)-$(shell cat $(2) | sha256sum | cut -c1-12)
 RUNTIME := $(call stamp,runtime,requirements.txt)
 TESTING := $(call stamp,testing,requirements.txt requirements-test.txt)
-# A venv's own programs are found by those that ansible-lint and Molecule call.
+# The environment's programs call each other by name; it is itself made with the system's Python.
+SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 FLEET = $(VENV_PYTHON) rehearsal/fleet.py
 
@@ -50,9 +51,9 @@ docs: venv ## Write docs/variables.md anew
 	@$(VENV_PYTHON) docs/make_variables.py
 
 $(RUNTIME): requirements.txt
-	@rehearsal/make_venv.sh $(PYTHON) requirements.txt
+	@PATH='$(SYSTEM_PATH)' rehearsal/make_venv.sh $(PYTHON) requirements.txt
 	@rm -f .venv/.runtime-* && touch $@
 
 $(TESTING): $(RUNTIME) requirements-test.txt
-	@rehearsal/make_venv.sh $(PYTHON) requirements-test.txt
+	@PATH='$(SYSTEM_PATH)' rehearsal/make_venv.sh $(PYTHON) requirements-test.txt
 	@rm -f .venv/.testing-* && touch $@

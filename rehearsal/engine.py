@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import ipaddress
 import json
@@ -12,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal import machine
@@ -30,6 +33,14 @@ ENGINE_LOG = Path("/var/log/fediops-rehearsal-dockerd.log")
 def docker(*arguments: str | Path, stdin: str | bytes | None = None, timeout_seconds: float = 120) -> str:
     """Run a command of Docker's and return what it prints."""
     return run(["docker", *arguments], stdin=stdin, timeout_seconds=timeout_seconds)
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Let one rehearsal at a time make or remove images and networks, which they share."""
+    with (Path(tempfile.gettempdir()) / f"fediops-rehearsal-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def answers() -> bool:
@@ -97,9 +108,9 @@ def stop_own() -> bool:
 
 
 def ensure_images(log_dir: Path) -> tuple[str, str]:
-    """The images of a host and of the outside world, made where they are missing. They are named after what they hold."""
+    """The images of a host and of the outside world, made where they are missing; named after what they hold."""
     sources = "\n".join(machine.apt_sources().lines()) + "\n"
-    settings = "\n".join(machine.apt_settings(run(["apt-config", "dump"]) if shutil.which("apt-config") else "")) + "\n"
+    settings = "\n".join(machine.apt_settings()) + "\n"
     host_files = {"Dockerfile": HERE / "image/Dockerfile", **{f"ca/{path.name}": path for path in machine.ca_files()}}
     host_tag = image_tag("host", [sources, settings], host_files)
     world_files = {name: HERE / "world" / name for name in ("Dockerfile", "world.py")}
@@ -138,8 +149,7 @@ def ensure_base(sources: str, log_dir: Path) -> str:
     machine.require_tools({"mmdebstrap": "mmdebstrap"})
     with tempfile.TemporaryDirectory() as folder, step("No registry answers: bootstrapping Debian 13 from the mirror"):
         tarball = Path(folder) / "debian.tar"
-        settings = machine.apt_settings(run(["apt-config", "dump"]))
-        options = [f"--aptopt={line.strip().rstrip(';')}" for line in settings]
+        options = [f"--aptopt={line.rstrip(';')}" for line in machine.apt_settings()]
         argv = ["mmdebstrap", "--variant=minbase", *options, machine.SUITE, str(tarball), "-"]
         run(argv, stdin=sources, log=log_dir / "mmdebstrap.log", timeout_seconds=1800)
         docker("import", tarball, base, timeout_seconds=600)
@@ -176,7 +186,8 @@ def remove_unused_images() -> list[str]:
 def ensure_network(name: str) -> ipaddress.IPv4Network:
     """The network of a fleet, made where it is missing from a part of 10.86.0.0/16 that nothing else uses."""
     if succeeds(["docker", "network", "inspect", name]):
-        return ipaddress.IPv4Network(docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", name))
+        subnet = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", name)
+        return ipaddress.IPv4Network(subnet)
     taken = machine.networks_in_use()
     for subnet in NETWORKS.subnets(new_prefix=24):
         if any(subnet.overlaps(other) for other in taken):
@@ -201,7 +212,7 @@ def address(entry: dict, network: str) -> str:
 
 
 def systemd_options() -> list[str]:
-    """What Docker must allow for systemd, its sandboxes and PostgreSQL to work as they do on a VM, short of --privileged.
+    """What Docker must allow for systemd, its sandboxes and PostgreSQL to work as on a VM, short of --privileged.
 
     The same for both versions of control groups: the tree is shared and writable, since with a private
     namespace Docker mounts it read-only.

@@ -48,7 +48,7 @@ def parse_one_line(text: str) -> list[tuple[str, str]]:
 
 
 def parse_deb822(text: str) -> list[tuple[str, str]]:
-    """The (URI, suite) pairs of a .sources file: stanzas of fields, continued lines indented, disabled ones left out."""
+    """The (URI, suite) pairs of a .sources file: stanzas of fields, continued lines indented."""
     pairs = []
     text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", text):
@@ -62,7 +62,8 @@ def parse_deb822(text: str) -> list[tuple[str, str]]:
                 name = name.strip().lower()
                 fields[name] = value.strip()
         if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes").lower() not in ("no", "false"):
-            pairs += [(uri, suite) for uri in fields.get("uris", "").split() for suite in fields.get("suites", "").split()]
+            uris, suites = (fields.get(name, "").split() for name in ("uris", "suites"))
+            pairs += [(uri, suite) for uri in uris for suite in suites]
     return pairs
 
 
@@ -108,14 +109,19 @@ def apt_sources(etc: Path = Path("/etc/apt")) -> AptSources:
     return choose_sources(pairs)
 
 
-def apt_settings(dump: str) -> list[str]:
-    """Of `apt-config dump`, what decides whether a mirror can be reached and believed: proxies and date checks.
+def apt_settings() -> list[str]:
+    """What this machine's apt knows of reaching and believing its mirrors."""
+    return parse_apt_settings(run(["apt-config", "dump"]) if shutil.which("apt-config") else "")
+
+
+def parse_apt_settings(dump: str) -> list[str]:
+    """Of `apt-config dump`, the lines that decide whether a mirror can be reached and believed: proxies, date checks.
 
     A proxy on the machine's own loopback is left out, since a container would not find it there.
     """
     wanted = re.compile(r"Acquire::(https?::Proxy|https?::Proxy::\S+|Check-Valid-Until|Check-Date) \"[^\"]+\";")
     loopback = re.compile(r"//(localhost|127\.|\[::1\])")
-    return [line for line in dump.splitlines() if wanted.fullmatch(line.strip()) and not loopback.search(line)]
+    return [line for line in dump.splitlines() if wanted.fullmatch(line) and not loopback.search(line)]
 
 
 def ca_files() -> list[Path]:
@@ -125,8 +131,6 @@ def ca_files() -> list[Path]:
 
 def npm_registry() -> str | None:
     """The npm registry that this machine is configured to use; None where nothing says."""
-    if value := os.environ.get("npm_config_registry"):
-        return value
     if shutil.which("npm"):
         value = run(["npm", "config", "get", "registry"], timeout_seconds=60).splitlines()
         return value[-1].strip() if value and value[-1].startswith("http") else None
@@ -150,7 +154,7 @@ def memory_mb() -> tuple[int, int]:
 
 
 def require_disk(path: Path, needed_mb: int) -> None:
-    """Raise RehearsalError when the file system of `path` (or of its nearest parent that exists) has too little room."""
+    """Raise RehearsalError when the disk of `path` (or of its nearest parent that exists) has too little room."""
     while not path.exists():
         path = path.parent
     free_mb = shutil.disk_usage(path).free // 2**20

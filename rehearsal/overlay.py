@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,16 @@ from pathlib import Path
 
 import yaml
 
+from rehearsal import machine
 from rehearsal.console import RehearsalError, run
+from rehearsal.state import BIN, State, secret_in
 
 HERE = Path(__file__).resolve().parent
 VAULT_FILE_START = b"$ANSIBLE_VAULT"
 OVERLAY_FILE = "zz_rehearsal.yml"  # the last of a host's files, which wins
 SECRETS_FILE = Path("group_vars/all/vault.yml")
+ADMIN = "admin"  # may use sudo, with a password
+WORLD = "world"  # the container that stands for everything outside the fleet
 MARKER_PYTHON = "/opt/rehearsal/bin/python3"
 UNDECLARED_VCPUS, UNDECLARED_MEMORY_MB = 2, 4096
 SMALLEST_HOST_MB = 1024
@@ -34,6 +38,7 @@ class Size:
     memory_mb: int
 
     def __str__(self) -> str:
+        """As people write it."""
         return f"{self.vcpus} vCPU, {self.memory_mb} MB"
 
 
@@ -72,27 +77,35 @@ def copy_without_secrets(source: Path, target: Path) -> None:
         beside = [path for name in ("group_vars", "host_vars") for path in sorted((root / name).rglob("*"))]
         paths = [source, *(path for path in beside if path.is_file())]
     else:
-        raise RehearsalError(f"There is no inventory at {source}; INVENTORY names a folder, e.g. inventories/single_box.")
+        raise RehearsalError(f"There is no inventory at {source}; name a folder, e.g. inventories/single_box.")
     for path in paths:
         content = path.read_bytes()
-        if content.startswith(VAULT_FILE_START):
+        if content.startswith(VAULT_FILE_START) or path.relative_to(root) == SECRETS_FILE:
             continue
-        if b"!vault" in content:
-            content = without_vault_values(content.decode(), path).encode()
+        if path.suffix in (".yml", ".yaml"):
+            content = without_vault_values(content, path)
         copy = target / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
         copy.chmod(path.stat().st_mode & 0o700)  # a dynamic inventory stays a program
 
 
-def without_vault_values(text: str, path: Path) -> str:
-    """The YAML text without every entry whose value is tagged `!vault`; all other tags and styles stay."""
+def without_vault_values(content: bytes, path: Path) -> bytes:
+    """The YAML text without every entry whose value is tagged `!vault`; all other tags and styles stay.
+
+    Raises RehearsalError naming the file and the line when it is no YAML: Ansible names neither for some files.
+    """
     try:
-        root = yaml.compose(text)
-    except yaml.YAMLError as error:
+        root = yaml.compose(content)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RehearsalError(f"The inventory does not parse: {path}{line}: {error.problem}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RehearsalError(f"The inventory does not parse: {path}: {error}") from None
+    if b"!vault" not in content:
+        return content
     drop_vault_values(root)
-    return yaml.serialize(root)
+    return yaml.serialize(root).encode()
 
 
 def drop_vault_values(item: yaml.Node | None) -> None:
@@ -108,16 +121,20 @@ def drop_vault_values(item: yaml.Node | None) -> None:
         drop_vault_values(value)
 
 
-def read_settings(inventory: Path, environment: Mapping[str, str], playbook: Path) -> Settings:
+def read_settings(inventory: Path, state: State) -> Settings:
     """Ask Ansible what an inventory says. Raises RehearsalError when it does not parse, is empty or lacks a need."""
+    if not any(path.is_file() for path in inventory.iterdir()):
+        raise RehearsalError("The inventory has no hosts: no file of its folder names any.")
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "settings.json"
-        argv = [playbook, "-i", inventory, "-e", json.dumps({"settings_file": str(answer)}), HERE / "settings.yml"]
-        env = {**environment, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1"}
+        variables = json.dumps({"settings_file": str(answer)})
+        argv = [BIN / "ansible-playbook", "-i", inventory, "-e", variables, HERE / "settings.yml"]
+        env = {**state.environment(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1"}
         try:
             run(argv, env=env, timeout_seconds=300)
         except RehearsalError as error:
-            raise RehearsalError(f"The inventory does not parse.\n{error}") from None
+            said = str(error)
+            raise RehearsalError(f"The inventory does not parse: {said[max(0, said.find('[ERROR]')) :]}") from None
         if not answer.is_file():
             raise RehearsalError("The inventory has no hosts.")
         return parse_settings(json.loads(answer.read_text()))
@@ -131,7 +148,7 @@ def parse_settings(answer: Mapping) -> Settings:
             raise RehearsalError(f"The inventory has no host in the group {group}: {why}.")
     for name in ("local_domain", "admin_email"):
         if not answer[name]:
-            raise RehearsalError(f"The inventory does not set mastodon_{name}; it belongs into group_vars/all/main.yml.")
+            raise RehearsalError(f"The inventory does not set mastodon_{name}; set it in group_vars/all/main.yml.")
     sizes = {}
     for host, vcpus, memory in zip(hosts, answer["vcpus"], answer["memory_mb"], strict=True):
         sizes[host] = Size(
@@ -171,6 +188,68 @@ def scale(declared: Mapping[str, Size], vcpus: int, memory_mb: int) -> dict[str,
     }
 
 
+def host_variables(
+    state: State, settings: Settings, sizes: Mapping[str, Size], addresses: Mapping[str, str], files: Sequence[Path]
+) -> dict[str, dict]:
+    """What a container needs, and what keeps it from the real world, for each host.
+
+    `files` are YAML files of more variables; a later one wins.
+    """
+    ssh_options = [f"UserKnownHostsFile={state.known_hosts}", "GlobalKnownHostsFile=/dev/null"]
+    ssh_options += ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
+    common = {
+        "ansible_become_method": "sudo",
+        "ansible_become_password": secret_in(state.admin_password),
+        "ansible_connection": "ssh",
+        "ansible_control_path_dir": str(state.control_path_dir),
+        # Only fleet.py puts this interpreter on a host: no rehearsal can change a real one by mistake.
+        "ansible_python_interpreter": MARKER_PYTHON,
+        "ansible_ssh_common_args": shlex.join(word for option in ssh_options for word in ("-o", option)),
+        "ansible_ssh_extra_args": "",
+        "ansible_ssh_pass": None,
+        "certificates_source": "own_ca",
+        "mastodon_apt_mirror": "",  # the image has this machine's
+        "mastodon_s3_enabled": False,
+        "mastodon_search_enabled": False,
+        "mastodon_sso_enabled": False,
+        "mastodon_smtp_server": WORLD,
+        "mastodon_smtp_port": 25,
+        "mastodon_smtp_login": "",
+        "mastodon_smtp_password": "",
+    }
+    # Ansible has two names for each; the older one would win over ours.
+    for name, value in {"user": ADMIN, "port": 22, "private_key_file": str(state.key), "password": None}.items():
+        common |= {f"ansible_{name}": value, f"ansible_ssh_{name}": value}
+    if registry := machine.npm_registry():
+        common["mastodon_npm_mirror"] = registry
+    for path in files:
+        common |= read_variables(path)
+    return {
+        host: common
+        | {
+            "ansible_host": addresses[host],
+            "ansible_ssh_host": addresses[host],
+            "rehearsal_declared_vcpus": settings.sizes[host].vcpus,
+            "rehearsal_declared_memory_mb": settings.sizes[host].memory_mb,
+            "vm_address": addresses[host],
+            "vm_memory_mb": sizes[host].memory_mb,
+            "vm_vcpus": sizes[host].vcpus,
+        }
+        for host in settings.hosts
+    }
+
+
+def read_variables(path: Path) -> dict:
+    """The variables of a YAML file. Raises RehearsalError when it cannot be read or holds something else."""
+    try:
+        variables = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise RehearsalError(f"The variables of {path} cannot be read: {error}") from None
+    if not isinstance(variables, dict):
+        raise RehearsalError(f"{path} holds no variables: lines such as `mastodon_version: v1.1.0` are expected.")
+    return variables
+
+
 def variables_folder(inventory: Path, kind: str, name: str) -> Path:
     """The folder of a host's or group's variables; `kind` is host_vars or group_vars.
 
@@ -192,22 +271,27 @@ def write_host_variables(inventory: Path, host: str, variables: Mapping) -> None
     path.write_text("---\n" + yaml.safe_dump(dict(variables), sort_keys=True))
 
 
-def replace_folder(new: Path, old: Path) -> bool:
-    """Put `new` where `old` is, keeping the old one's secrets; whether anything differed."""
-    secrets = old / SECRETS_FILE
-    if secrets.is_file():
-        (new / SECRETS_FILE).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(secrets, new / SECRETS_FILE)
-    if old.is_dir() and same_folder(new, old):
-        shutil.rmtree(new)
-        return False
-    if old.is_dir():
-        shutil.rmtree(old)
-    os.rename(new, old)
-    return True
+def bring_up_to_date(new: Path, old: Path) -> bool:
+    """Make the folder `old` hold what `new` does, its own secrets kept; whether anything differed.
 
-
-def same_folder(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files."""
-    files = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (one, other)]
-    return files[0] == files[1] and not any(filecmp.cmpfiles(one, other, files[0], shallow=False)[1:])
+    Only files that differ are written, and the secrets never: a run that is killed here loses nothing.
+    """
+    wanted = {path.relative_to(new): path for path in sorted(new.rglob("*")) if path.is_file()}
+    wanted.pop(SECRETS_FILE, None)
+    changed = False
+    for path in sorted(old.rglob("*"), reverse=True):
+        relative = path.relative_to(old)
+        if path.is_file() and relative not in wanted and relative != SECRETS_FILE:
+            path.unlink()
+            changed = True
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    for relative, source in wanted.items():
+        target = old / relative
+        if target.is_file() and filecmp.cmp(source, target, shallow=False):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+        changed = True
+    (old / SECRETS_FILE).parent.mkdir(parents=True, exist_ok=True)
+    return changed
