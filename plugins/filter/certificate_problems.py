@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter certificate_problems."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: certificate_problems
+short_description: Says what is wrong with a certificate that a person brings
+version_added: 0.1.0
+author: The fediops.mastodon contributors
+description:
+  - Looks whether a TLS certificate can serve some domains with a private key, now.
+  - It cannot know whether browsers trust its authority.
+positional: private_key, domains
+options:
+  _input:
+    description: The certificate followed by those that lead to its authority, as PEM.
+    type: str
+    required: true
+  private_key:
+    description: The private key, as PEM, without a passphrase.
+    type: str
+    required: true
+  domains:
+    description: Domains that the certificate must cover.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Refuse a certificate that browsers would refuse
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join(' ') }}"
+  vars:
+    problems: >-
+      {{ lookup('ansible.builtin.file', 'fullchain.pem')
+         | fediops.mastodon.certificate_problems(lookup('ansible.builtin.file', 'privkey.pem'), ['social.example']) }}
+"""
+
+RETURN = r"""
+_value:
+  description: One sentence for each problem; empty when there is none.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.datatag import native_type_name
+
+try:
+    from ansible_collections.fediops.mastodon.plugins.plugin_utils import certificates
+except ImportError as error:
+    certificates = None
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
+
+
+def certificate_problems(fullchain: str, private_key: str, domains: list[str]) -> list[str]:
+    """Check the types and ask the library."""
+    if certificates is None:
+        raise AnsibleFilterError(
+            "fediops.mastodon.certificate_problems: the Python package `cryptography` is missing on the control machine"
+        ) from IMPORT_ERROR
+    for what, value, wanted in (
+        ("the certificate", fullchain, str),
+        ("private_key", private_key, str),
+        ("domains", domains, list),
+    ):
+        if not isinstance(value, wanted):
+            raise AnsibleFilterError(
+                f"fediops.mastodon.certificate_problems: {what} must be {wanted.__name__}, not {native_type_name(value)}"
+            )
+    return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(timezone.utc))
+
+
+class FilterModule:
+    """Offers the filter to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        """Map the name to the function."""
+        return {"certificate_problems": certificate_problems}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter instance_record."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: instance_record
+short_description: Make the record of an instance, or keep the one that exists
+version_added: 0.1.0
+author:
+  - fediops contributors (@fediops)
+description:
+  - Returns what is stored beside the database when an instance is first made - its domain, its web domain, where its
+    media are, and keyed fingerprints of its secrets, from which no secret can be learnt.
+  - An existing record is returned unchanged, whatever the identity says.
+positional: identity
+options:
+  _input:
+    description: The stored record, or null if there is none.
+    type: dict
+    required: true
+  identity:
+    description: What must not change under living data.
+    type: dict
+    required: true
+    suboptions:
+      local_domain:
+        description: The domain in the names of accounts.
+        type: str
+        required: true
+      web_domain:
+        description: The domain of the web interface.
+        type: str
+        required: true
+      media:
+        description: Where media are, such as V(local) or V(s3:bucket).
+        type: str
+        required: true
+      secrets:
+        description: Names of secrets, without the prefix C(mastodon_), and their values.
+        type: dict
+        required: true
+"""
+
+EXAMPLES = r"""
+---
+- name: Keep the record of the instance beside its data
+  fediops.mastodon.config_files:
+    files:
+      - dest: /var/lib/postgresql/fediops-instance.json
+        content: "{{ mastodon_host_state.instance | fediops.mastodon.instance_record(mastodon_identity) | to_nice_json }}"
+        mode: "0600"
+"""
+
+RETURN = r"""
+---
+_value:
+  description: The record, with the keys C(version), C(salt), C(local_domain), C(web_domain), C(media), C(fingerprints).
+  type: dict
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.datatag import native_type_name
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import instance_record as _instance_record
+
+
+def instance_record(value: Mapping[str, Any] | None, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Check types, call the library, name the filter in what it raises."""
+    if value is not None and not isinstance(value, Mapping):
+        raise AnsibleFilterError(
+            f"fediops.mastodon.instance_record: expected a mapping or null, got {native_type_name(value)}"
+        )
+    if not isinstance(identity, Mapping) or not isinstance(identity.get("secrets", {}), Mapping):
+        raise AnsibleFilterError("fediops.mastodon.instance_record: identity and its secrets must be mappings")
+    try:
+        return _instance_record(value, identity)
+    except ValueError as exc:
+        raise AnsibleFilterError(f"fediops.mastodon.instance_record: {exc}") from exc
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name and function."""
+        return {"instance_record": instance_record}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a TLS certificate that a person brings. Pure: texts and a time in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+
+def _spki(public_key: object) -> bytes:
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _covers(name: str, domain: str) -> bool:
+    """Whether a DNS name of a certificate stands for the domain; a wildcard does for exactly one label (RFC 6125)."""
+    name, domain = name.lower(), domain.lower()
+    return name == domain or (name.startswith("*.") and domain.partition(".")[2] == name[2:])
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return extension.value.get_values_for_type(x509.DNSName)
+
+
+def certificate_problems(
+    fullchain_pem: str, private_key_pem: str, domains: Sequence[str], now: datetime
+) -> list[str]:
+    """Say what keeps a certificate from serving the domains: one sentence for each problem, none if it is good.
+
+    fullchain_pem: the certificate first, then those that lead to its authority, as PEM. private_key_pem: its key,
+    without a passphrase. now: with a time zone.
+    """
+    try:
+        leaf, *chain = x509.load_pem_x509_certificates(fullchain_pem.encode())
+    except ValueError:
+        return [
+            "The file certificates_files_fullchain names no certificate: it must be PEM and begin with "
+            "-----BEGIN CERTIFICATE-----."
+        ]
+    try:
+        key = load_pem_private_key(private_key_pem.encode(), password=None)
+    except TypeError:
+        return ["The private key is encrypted: give one without a passphrase, because nginx starts without a person."]
+    except ValueError:
+        return [
+            "The file certificates_files_private_key holds no private key: it must be PEM and begin with "
+            "-----BEGIN PRIVATE KEY----- (or EC, or RSA)."
+        ]
+    problems = []
+    if _spki(leaf.public_key()) != _spki(key.public_key()):
+        problems.append(
+            "The private key does not belong to the first certificate of the chain: "
+            "put the certificate of the domain first, or give the key it was requested with."
+        )
+    uncovered = [domain for domain in domains if not any(_covers(name, domain) for name in _names(leaf))]
+    if uncovered:
+        problems.append(
+            f"The certificate is for {', '.join(_names(leaf)) or 'no DNS name'}, not for {', '.join(uncovered)}: "
+            "request one for every name of certificates_domains."
+        )
+    if leaf.not_valid_after_utc <= now:
+        problems.append(f"The certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d}: request a new one.")
+    if leaf.not_valid_before_utc > now:
+        problems.append(f"The certificate begins to be valid on {leaf.not_valid_before_utc:%Y-%m-%d}: check the clock.")
+    for certificate, issuer in zip([leaf, *chain], chain, strict=False):
+        if certificate.issuer != issuer.subject:
+            problems.append(
+                f"In the chain {certificate.subject.rfc4514_string()} is followed by "
+                f"{issuer.subject.rfc4514_string()}, which did not issue it: put them in order, the domain's own first."
+            )
+    return problems
