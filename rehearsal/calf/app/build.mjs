@@ -22,7 +22,7 @@ await mkdir(join(target, 'assets'), { recursive: true });
 await mkdir(join(target, '.vite'));
 
 const manifest = {};
-for (const name of (await readdir(source)).filter((entry) => /\.(js|css)$/.test(entry)).sort()) {
+for (const name of (await readdir(source)).filter((entry) => /\.(js|css|svg)$/.test(entry)).sort()) {
   const code = await compiled(name);
   if (name === 'sw.js') {
     // A service worker keeps its name: browsers come back for it.

@@ -21,6 +21,7 @@ Bundler.require(*Rails.groups)
 require_relative "../lib/calf/version"
 require_relative "../lib/calf/settings"
 require_relative "../lib/calf/forwarded_guard"
+require_relative "../lib/calf/rate_limit_headers"
 
 module Calf
   class Application < Rails::Application
@@ -54,6 +55,7 @@ module Calf
       pool: { size: Settings.concurrency, timeout: 5 },
     }
     config.active_job.queue_adapter = :sidekiq
+    config.active_job.logger = Logger.new(nil)
     config.action_mailer.default_url_options = { host: Settings.web_domain, protocol: "https" }
   end
 end

@@ -2,6 +2,8 @@
 # frozen_string_literal: true
 
 class Account < ApplicationRecord
+  include SigningKey
+
   has_one :user
   has_many :statuses
   has_many :follows
@@ -10,8 +12,6 @@ class Account < ApplicationRecord
 
   validates :username, presence: true, format: { with: /\A[a-z0-9_]+([.-]+[a-z0-9_]+)*\z/i }, length: { maximum: 30, if: :local? }
   validate { errors.add(:username, :taken) if Account.find_local_or_remote(username, domain)&.then { |found| found != self } }
-
-  before_create :make_keys, if: :local?
 
   scope :local, -> { where(domain: nil) }
   scope :remote, -> { where.not(domain: nil) }
@@ -25,14 +25,7 @@ class Account < ApplicationRecord
   def actor_uri = local? ? "#{Calf::Settings.base_url}/users/#{username}" : uri
   def page_url = local? ? "#{Calf::Settings.base_url}/@#{username}" : url
 
-  # The key that signs this account's deliveries.
-  def signing_key = OpenSSL::PKey::RSA.new(private_key)
-
-  private
-
-  def make_keys
-    keys = OpenSSL::PKey::RSA.new(2048)
-    self.private_key = keys.to_pem
-    self.public_key = keys.public_to_pem
+  def blocked_with?(other)
+    Block.exists?(account: self, target_account: other) || Block.exists?(account: other, target_account: self)
   end
 end

@@ -8,6 +8,5 @@ class CreateKeypairs < ActiveRecord::Migration[7.2]
       t.string :private_key, null: false
       t.timestamps
     end
-    add_column :statuses, :edited_at, :datetime
   end
 end
