@@ -1,0 +1,370 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ask an instance whether it really works, the way its users would."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gate
+short_description: Proves that a Mastodon instance works
+version_added: 0.1.0
+author: The fediops.mastodon contributors
+description:
+  - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down, so this module does what a person does.
+  - Through nginx it asks for the description of the instance and for the health of streaming.
+  - With O(token) it also reads the home timeline and the notifications straight from Puma, fetches a file that a page
+    refers to through nginx, opens the stream of the account on every streaming process, posts a status that nobody
+    but its author can see, waits until each stream delivers it, and deletes it.
+  - It accepts status 200 only, and looks at what the bodies say.
+  - What fails is tried again until O(timeout_seconds) have passed, because processes that just started need a moment.
+attributes:
+  check_mode:
+    support: none
+    details: In check mode nothing was changed, so there is nothing to prove; the module is skipped.
+options:
+  web_domain:
+    description: Name under which people reach the instance.
+    type: str
+    required: true
+  local_domain:
+    description: Domain in the names of its accounts.
+    type: str
+    required: true
+  edge:
+    description: Where nginx answers with TLS.
+    type: dict
+    required: true
+    options: &endpoint
+      host:
+        description: Address.
+        type: str
+        required: true
+      port:
+        description: Port.
+        type: int
+        required: true
+  ca_file:
+    description:
+      - PEM file of certificates to trust besides those that the system trusts.
+      - Left out of account where it does not exist.
+    type: path
+  web:
+    description: Where Puma answers. Needed with O(token).
+    type: dict
+    options: *endpoint
+  streaming:
+    description: Where the streaming processes answer. Needed with O(token).
+    type: list
+    elements: dict
+    default: []
+    options: *endpoint
+  token:
+    description: Access token of an account, with the scopes C(read) and C(write).
+    type: str
+  page:
+    description: Path of a page that refers to built assets.
+    type: str
+    default: /auth/sign_in
+  timeout_seconds:
+    description: How long all of it may take.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Probe an instance
+  fediops.mastodon.gate:
+    web_domain: social.example
+    local_domain: social.example
+    edge: {host: 127.0.0.1, port: 443}
+"""
+
+RETURN = r"""
+passed:
+  description: What was found to work, in order.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import time
+import uuid
+
+from ansible.module_utils.basic import AnsibleModule
+
+REQUEST_TIMEOUT_SECONDS = 10
+PAUSE_SECONDS = 1
+ASSET = re.compile(r"""(?:src|href)=["'](?:https?://[^/"']+)?(/(?:packs|assets)/[^"'?]+\.(?:js|css))["'?]""")
+LOOK_AT = {
+    "nginx": "journalctl -u nginx; /var/log/nginx/error.log; `nginx -t`",
+    "web": "journalctl -u mastodon-web; systemctl status postgresql@17-main redis-server",
+    "streaming": "journalctl -u 'mastodon-streaming@*'; systemctl status redis-server",
+    "sidekiq": "journalctl -u 'mastodon-sidekiq@*'; systemctl status redis-server",
+}
+
+
+class Failed(Exception):
+    """A part of the instance does not do what it should.
+
+    part: a key of LOOK_AT. what: what was seen, as a sentence without its full stop.
+    """
+
+    def __init__(self, part, what):
+        super().__init__(what)
+        self.part = part
+        self.what = what
+
+
+def culprit(part, path, status):
+    """Name the part to blame: nginx only passes on what the part behind it says, or says for it that it is away."""
+    if part != "nginx" or status < 500:
+        return part
+    return "streaming" if path.startswith("/api/v1/streaming") else "web"
+
+
+class TLSConnection(http.client.HTTPSConnection):
+    """HTTPS to an address, under the name of the instance, whatever DNS says about that name."""
+
+    def __init__(self, address, name, context, timeout):
+        super().__init__(name, timeout=timeout, context=context)
+        self.address = address
+        self.tls = context
+
+    def connect(self):
+        """Open the connection; the name is for TLS only."""
+        plain = socket.create_connection(self.address, self.timeout)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+
+
+class Instance:
+    """The instance as its users see it, part by part."""
+
+    def __init__(self, params):
+        self.params = params
+        self.deadline = time.monotonic() + params["timeout_seconds"]
+        self.context = ssl.create_default_context()
+        if params["ca_file"] and os.path.exists(params["ca_file"]):
+            self.context.load_verify_locations(params["ca_file"])
+
+    def remaining(self, limit=REQUEST_TIMEOUT_SECONDS):
+        """Seconds that one request may take: at most `limit`, and no longer than the whole has left."""
+        return max(1, min(limit, self.deadline - time.monotonic()))
+
+    def connect(self, part, endpoint=None):
+        """Connect to a part; nginx over TLS, the others plainly, as nginx does."""
+        if part == "nginx":
+            edge = self.params["edge"]
+            return TLSConnection((edge["host"], edge["port"]), self.params["web_domain"], self.context, self.remaining())
+        endpoint = endpoint or self.params["web"]
+        return http.client.HTTPConnection(endpoint["host"], endpoint["port"], timeout=self.remaining())
+
+    def send(self, connection, part, method, path, body=None):
+        """Send a request and return the response, if its status is 200 (or 206: it is there, but not complete)."""
+        headers = {"Host": self.params["web_domain"], "Accept": "*/*", "User-Agent": "fediops.mastodon.gate"}
+        if part != "nginx":
+            headers["X-Forwarded-Proto"] = "https"
+            headers["Authorization"] = "Bearer " + self.params["token"]
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(part, f"{method} {path} got no answer ({error or type(error).__name__})") from error
+        if response.status not in (200, 206):
+            raise Failed(culprit(part, path, response.status), f"{method} {path} was answered with {response.status} {response.reason}, not 200")
+        return response
+
+    def ask(self, part, method, path, body=None, endpoint=None):
+        """Send a request; return the answer's content type and text."""
+        connection = self.connect(part, endpoint)
+        try:
+            response = self.send(connection, part, method, path, body)
+            text = response.read().decode("utf-8", "replace")
+            if response.status == 206:
+                raise Failed(part, f"{method} {path} is still being put together (206)")
+            return response.headers.get_content_type(), text
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(part, f"{method} {path} broke off ({error or type(error).__name__})") from error
+        finally:
+            connection.close()
+
+    def ask_json(self, part, method, path, kind, body=None):
+        """Send a request whose answer must be JSON of a kind (dict, list)."""
+        text = self.ask(part, method, path, body)[1]
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, kind):
+            raise Failed(part, f"{method} {path} was answered with something else than the JSON it should be: {text[:80]!r}")
+        return value
+
+    def check_description(self):
+        """nginx and web: the instance says who it is."""
+        domain = self.ask_json("nginx", "GET", "/api/v2/instance", dict).get("domain")
+        if domain != self.params["local_domain"]:
+            raise Failed("nginx", f"/api/v2/instance speaks for {domain}, not for {self.params['local_domain']}")
+        return "the instance says who it is"
+
+    def check_streaming_health(self):
+        """nginx and streaming: requests find their way."""
+        text = self.ask("nginx", "GET", "/api/v1/streaming/health")[1]
+        if text.strip() != "OK":
+            raise Failed("streaming", f"/api/v1/streaming/health says {text[:80]!r}, not OK")
+        return "streaming answers through nginx"
+
+    def check_timelines(self):
+        """web, PostgreSQL and Redis: what a person sees first. It also counts as a visit, which feeds need."""
+        self.ask_json("web", "GET", "/api/v1/timelines/home", list)
+        self.ask_json("web", "GET", "/api/v1/notifications", list)
+        return "web shows the home timeline and notifications"
+
+    def check_asset(self):
+        """web and nginx: what a page refers to is there."""
+        page = self.params["page"]
+        match = ASSET.search(self.ask("web", "GET", page)[1])
+        if not match:
+            raise Failed("web", f"the page {page} refers to no script or style sheet in /packs or /assets")
+        kind, text = self.ask("nginx", "GET", match.group(1))
+        if kind not in ("text/javascript", "application/javascript", "text/css") or not text:
+            raise Failed("nginx", f"{match.group(1)}, which {page} refers to, is {kind} of {len(text)} characters")
+        return "nginx serves what the pages refer to"
+
+    def check_delivery(self):
+        """Everything together: a status travels from web over Redis and Sidekiq to the streams."""
+        streams = []
+        try:
+            for endpoint in self.params["streaming"]:
+                streams.append(self.open_stream(endpoint))
+            # The streams are open, their subscriptions are still on the way to Redis.
+            time.sleep(0.2)
+            status = self.post_status()
+            try:
+                for stream in streams:
+                    self.await_status(*stream, status)
+            except Failed:
+                # Why it did not arrive says more than why it could not be deleted.
+                with contextlib.suppress(Failed):
+                    self.delete_status(status)
+                raise
+            self.delete_status(status)
+        finally:
+            for stream in streams:
+                stream[1].close()
+        return "a status was posted, delivered to every stream, and deleted"
+
+    def open_stream(self, endpoint):
+        """Open the account's stream on one streaming process; return its address, socket and response."""
+        where = f"{endpoint['host']}:{endpoint['port']}"
+        connection = self.connect("streaming", endpoint)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise Failed("streaming", f"nothing listens on {where} ({error})") from error
+        # A response that ends with its connection takes the socket over, and leaves none in `connection`.
+        stream = connection.sock
+        response = self.send(connection, "streaming", "GET", "/api/v1/streaming/user")
+        if response.headers.get_content_type() != "text/event-stream":
+            raise Failed("streaming", f"{where} opens no stream of events")
+        return where, stream, response
+
+    def post_status(self):
+        """Post a status to nobody; return its id."""
+        status = self.ask_json(
+            "web", "POST", "/api/v1/statuses", dict,
+            {"status": f"Checking that posts arrive ({uuid.uuid4()}). This one is deleted at once.", "visibility": "direct"},
+        )
+        if status.get("visibility") != "direct" or not status.get("id"):
+            raise Failed("web", "a status was not posted as it was asked for")
+        return str(status["id"])
+
+    def delete_status(self, status):
+        """Delete the status of an id."""
+        self.ask_json("web", "DELETE", f"/api/v1/statuses/{status}", dict)
+
+    def await_status(self, where, stream, response, status):
+        """Read a stream until the status comes, or the time is over."""
+        event = b""
+        try:
+            while True:
+                stream.settimeout(self.remaining(limit=20))
+                line = response.readline()
+                if not line:
+                    raise Failed("streaming", f"the stream of {where} was cut")
+                if line.startswith(b"event:"):
+                    event = line[6:].strip()
+                elif line.startswith(b"data:") and event == b"update":
+                    if str(json.loads(line[5:].decode("utf-8")).get("id")) == status:
+                        return
+                if time.monotonic() > self.deadline:
+                    raise TimeoutError
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            # Sidekiq writes the home timeline and then publishes: so the timeline tells which of the two failed.
+            home = self.ask_json("web", "GET", "/api/v1/timelines/home", list)
+            if any(str(entry.get("id")) == status for entry in home):
+                raise Failed("streaming", f"a new status reached the home timeline, but not the stream of {where}") from error
+            raise Failed("sidekiq", "a new status was accepted, but no worker of the queue `default` delivered it") from error
+
+    def insist(self, check):
+        """Repeat a check until it passes or the time is over."""
+        while True:
+            try:
+                return check()
+            except Failed:
+                if time.monotonic() + PAUSE_SECONDS >= self.deadline:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+
+
+def run(module):
+    """Run the checks one after the other; stop at the first that fails for good."""
+    instance = Instance(module.params)
+    checks = [instance.check_description, instance.check_streaming_health]
+    if module.params["token"]:
+        checks += [instance.check_timelines, instance.check_asset, instance.check_delivery]
+    passed = []
+    for check in checks:
+        try:
+            passed.append(instance.insist(check))
+        except Failed as failure:
+            module.fail_json(
+                msg=f"{module.params['web_domain']} does not work: {failure.what}. "
+                f"It is the part `{failure.part}` that failed. Look at: {LOOK_AT[failure.part]}.",
+                part=failure.part,
+                passed=passed,
+            )
+    module.exit_json(changed=False, passed=passed)
+
+
+def main():
+    """Read the parameters."""
+    endpoint = {"host": {"type": "str", "required": True}, "port": {"type": "int", "required": True}}
+    module = AnsibleModule(
+        argument_spec={
+            "web_domain": {"type": "str", "required": True},
+            "local_domain": {"type": "str", "required": True},
+            "edge": {"type": "dict", "required": True, "options": endpoint},
+            "ca_file": {"type": "path"},
+            "web": {"type": "dict", "options": endpoint},
+            "streaming": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
+            "token": {"type": "str", "no_log": True},
+            "page": {"type": "str", "default": "/auth/sign_in"},
+            "timeout_seconds": {"type": "int", "default": 60},
+        },
+        required_by={"token": ["web", "streaming"]},
+        supports_check_mode=False,
+    )
+    run(module)
+
+
+if __name__ == "__main__":
+    main()
