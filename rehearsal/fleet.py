@@ -195,11 +195,11 @@ def main(words: list[str] | None = None) -> int:
     arguments = parse_arguments(words)
     try:
         state = State(arguments.state, getattr(arguments, "name", None))
-        if arguments.function is not up and not state.lock.is_file():
-            if arguments.function in (down, status):
-                print(f"There is no rehearsal in {state.folder}.")
-                return 0
+        if arguments.function in (deploy, run_playbook) and not state.inventory.is_dir():
             raise RehearsalError(f"There is no rehearsal in {state.folder}; make one: make rehearse")
+        if arguments.function in (down, status) and not state.lock.is_file():
+            print(f"There is no rehearsal in {state.folder}.")
+            return 0
         with state.locked():
             arguments.function(state, arguments)
     except RehearsalError as error:

@@ -139,12 +139,13 @@ def make_world(
 def world_config(settings: Settings, nginx_address: str, world_address: str) -> str:
     """dnsmasq.conf: the fleet's own names lead to nginx, the admin's mail to the sink, all else to the machine."""
     mail_domain = settings.admin_email.rsplit("@", 1)[-1]
+    own_domains = sorted({settings.local_domain, settings.web_domain})
     lines = ["# Docker's resolver knows the containers, and asks the machine's own about everything else."]
     lines += ["no-resolv", "no-hosts", "server=127.0.0.11", "bind-interfaces", f"listen-address={world_address}"]
-    lines += [f"address=/{domain}/{nginx_address}" for domain in sorted({settings.local_domain, settings.web_domain})]
-    if mail_domain not in (settings.local_domain, settings.web_domain):
+    lines += [f"address=/{domain}/{nginx_address}" for domain in own_domains]
+    if mail_domain not in own_domains:
         lines.append(f"address=/{mail_domain}/{world_address}")
-    lines.append(f"mx-host={mail_domain},{WORLD},10")
+    lines += [f"address=/mail.{mail_domain}/{world_address}", f"mx-host={mail_domain},mail.{mail_domain},10"]
     return "\n".join(lines) + "\n"
 
 
@@ -208,21 +209,26 @@ def tarball(
         info.mode |= 0o555 if info.isdir() else 0o444
         return info
 
+    def entry(path: str, mode: int) -> tarfile.TarInfo:
+        info = tarfile.TarInfo(path)
+        info.mode, info.mtime = mode, int(time.time())
+        return info
+
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         parents = {str(p) for path in [*files, *(links or {}), *(trees or {})] for p in list(Path(path).parents)[:-1]}
         for folder in sorted(parents - {"etc", "srv", "opt", "etc/ssh"}):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
+            info = entry(folder, 0o755)
+            info.type = tarfile.DIRTYPE
+            archive.addfile(info)
         for path, (text, mode) in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(text.encode()), mode
-            archive.addfile(entry, io.BytesIO(text.encode()))
+            info = entry(path, mode)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
         for path, target in (links or {}).items():
-            entry = tarfile.TarInfo(path)
-            entry.type, entry.linkname = tarfile.SYMTYPE, target
-            archive.addfile(entry)
+            info = entry(path, 0o777)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
         for path, folder in (trees or {}).items():
             archive.add(folder, path, filter=as_root)
     return out.getvalue()
