@@ -1,0 +1,637 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's part of config_files; the action plugin of the same name renders what is sent here."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Write all files, links and directories of a component in one call, all or none
+version_added: 0.1.0
+author:
+  - The fediops.mastodon contributors (@fediops)
+description:
+  - A role names every file, link and directory it owns, and what must be gone. All of it is rendered on the control
+    machine, sent in one call, staged in a private directory that nothing includes, checked by the component's own
+    checker, and put in place by renames under a journal.
+  - An error takes back what was changed already. A call that was killed is taken back by the next call, which then
+    makes the whole change.
+  - What a change owes to a service (a restart, a reload, a C(daemon-reload)) is written down on the host before the
+    first file changes. M(fediops.mastodon.units) pays it, in this run or, when this run is killed, in the next.
+options:
+  owner:
+    description: The owner of all files and directories that do not name their own.
+    type: str
+    default: root
+  group:
+    description: The group of all files and directories that do not name their own.
+    type: str
+    default: root
+  mode:
+    description:
+      - The mode of all files that do not name their own; in quotes, octal, with a leading zero.
+      - It does not apply to directories.
+    type: str
+    default: "0644"
+  files:
+    description:
+      - Regular files. Missing parent directories are made, owned by root, mode V("0755").
+      - A symbolic link at O(files[].dest) is replaced, not followed; anything else but a regular file there is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      dest:
+        description: The absolute path on the host.
+        type: path
+        required: true
+      template:
+        description:
+          - A Jinja template, looked up in C(templates/) of the role and then of the playbook, as
+            M(ansible.builtin.template) does.
+          - The variables C(template_path), C(template_fullpath) and C(template_destpath) are set. C(ansible_managed)
+            has a fixed text where nobody sets it.
+          - Exactly one of O(files[].template), O(files[].content) and O(files[].src) is needed.
+        type: str
+      content:
+        description: The text of the file.
+        type: str
+      src:
+        description: A file of C(files/) of the role or playbook, copied byte for byte.
+        type: str
+      owner:
+        description: The owner, by name or number. The default is O(owner).
+        type: str
+      group:
+        description: The group, by name or number. The default is O(group).
+        type: str
+      mode:
+        description: The mode. The default is O(mode).
+        type: str
+      secret:
+        description:
+          - Whether the file holds a secret. Its diff then says only that it changes, and what a checker
+            prints is stripped of its values.
+        type: bool
+        default: false
+      restart:
+        description:
+          - Units that owe a restart when this file changes. V(mastodon-sidekiq@*.service) stands for the
+            instances that run at that moment.
+        type: list
+        elements: str
+        default: []
+      reload:
+        description: Units that owe a reload when this file changes.
+        type: list
+        elements: str
+        default: []
+  directories:
+    description: Directories. A symbolic link to a directory is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path on the host.
+        type: path
+        required: true
+      owner:
+        description: The owner, by name or number. The default is O(owner).
+        type: str
+      group:
+        description: The group, by name or number. The default is O(group).
+        type: str
+      mode:
+        description: The mode.
+        type: str
+        default: "0755"
+  links:
+    description: Symbolic links, switched atomically. A directory in the place of one is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path of the link itself.
+        type: path
+        required: true
+      target:
+        description: What the link says, as it is; it need not exist.
+        type: str
+        required: true
+      restart:
+        description: Units that owe a restart when the link changes.
+        type: list
+        elements: str
+        default: []
+      reload:
+        description: Units that owe a reload when the link changes.
+        type: list
+        elements: str
+        default: []
+  absent:
+    description:
+      - What must be gone, directories with all they hold included.
+      - Each is a path, or a mapping of C(path), C(restart) and C(reload).
+    type: list
+    elements: raw
+    default: []
+  exclusive:
+    description: Directories whose files are all ours.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      directory:
+        description: The directory; it need not exist.
+        type: path
+        required: true
+      pattern:
+        description: Files and links in it that match this shell pattern and are not named in this call are removed.
+        type: str
+        required: true
+      restart:
+        description: Units that owe a restart when one is removed.
+        type: list
+        elements: str
+        default: []
+      reload:
+        description: Units that owe a reload when one is removed.
+        type: list
+        elements: str
+        default: []
+  validate:
+    description:
+      - Commands that must succeed for the change to stand. They run only when something changes, and not in check mode.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      argv:
+        description: The command and its arguments.
+        type: list
+        elements: str
+        required: true
+      over:
+        description:
+          - The directory that the command reads. The command sees the new files there before anybody else does, because
+            a changed copy of the directory is mounted over it for this command alone.
+          - Where the kernel does not allow that (a container without rights), where the directory is new, or without
+            this option, the command runs right after the files are in place, and its failure takes all of them back.
+          - The command runs only when something below the directory changes.
+        type: path
+  state_directory:
+    description: Where the host keeps the journal and what is owed.
+    type: path
+    default: /var/lib/fediops
+  payload:
+    description: The rendered files, encoded. The action plugin fills it; never set it.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Says what would change; users and groups that a later task makes may be missing.
+    support: full
+  diff_mode:
+    description: One diff for each path.
+    support: full
+  idempotent:
+    description: A second call changes nothing, runs no command and costs little more than a ping.
+    support: full
+  platform:
+    description: Linux with systemd.
+    platforms: linux
+    support: full
+notes:
+  - A single file that is itself a mount point, such as C(/etc/hosts) in a container, cannot be renamed over and is
+    written in place.
+  - Together the files of a call may hold 5 MB.
+seealso:
+  - module: fediops.mastodon.units
+"""
+
+EXAMPLES = r"""
+- name: Write the configuration of Redis
+  fediops.mastodon.config_files:
+    group: redis
+    mode: "0640"
+    files:
+      - dest: /etc/redis/redis.conf
+        template: etc/redis/redis.conf.j2
+        secret: true
+        restart: [redis-server.service]
+
+- name: Write the configuration of nginx, checked as a whole before it is in force
+  fediops.mastodon.config_files:
+    files:
+      - dest: /etc/nginx/nginx.conf
+        template: etc/nginx/nginx.conf.j2
+        reload: [nginx.service]
+      - dest: /etc/nginx/conf.d/mastodon.conf
+        template: etc/nginx/conf.d/mastodon.conf.j2
+        reload: [nginx.service]
+    absent:
+      - path: /etc/nginx/sites-enabled/default
+        reload: [nginx.service]
+    validate:
+      - argv: [nginx, -t]
+        over: /etc/nginx
+
+- name: One environment file for each queue process, and no other
+  fediops.mastodon.config_files:
+    files:
+      - dest: /etc/mastodon/sidekiq/push.env
+        content: "DB_POOL=10\n"
+        restart: [mastodon-sidekiq@push.service]
+    exclusive:
+      - directory: /etc/mastodon/sidekiq
+        pattern: "*.env"
+
+- name: Switch to another release
+  fediops.mastodon.config_files:
+    links:
+      - path: /opt/mastodon/current
+        target: /opt/mastodon/releases/4f2a9c
+        restart: ["mastodon-sidekiq@*.service", mastodon-web.service]
+"""
+
+RETURN = r"""
+changed_files:
+  description: The paths that changed, or in check mode would change.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/redis/redis.conf]
+owed:
+  description: All that the host owes to its services after this call, whoever caused it.
+  returned: always
+  type: list
+  elements: str
+  sample: [restart redis-server.service, daemon-reload]
+recovered:
+  description: The paths of an earlier call that was killed, which this call took back first.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import base64
+import contextlib
+import fnmatch
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.fediops.mastodon.plugins.module_utils.journal import (
+    Change,
+    Journal,
+    set_attributes,
+    write_file,
+)
+from ansible_collections.fediops.mastodon.plugins.module_utils.owed import (
+    DAEMON_RELOAD,
+    STATE_DIRECTORY,
+    BusyError,
+    Owed,
+    full_name,
+    only_run,
+)
+
+OWABLE = ("restart", "reload")
+UNIT_FILES = "/etc/systemd/system/"
+SHORTEST_SECRET = 6
+NOBODY_YET = -1
+PRIVATE_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
+MAY_REPLACE = {"file": ("file", "link"), "link": ("file", "link"), "directory": ("directory",)}
+
+
+def arguments() -> dict:
+    """Return the argument specification."""
+
+    def entries(**options: dict) -> dict:
+        return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+    text, path, names = {"type": "str"}, {"type": "path", "required": True}, {"type": "list", "elements": "str"}
+    owes = {"restart": {**names, "default": []}, "reload": {**names, "default": []}}
+    owned = {"owner": text, "group": text}
+    return {
+        "owner": {"type": "str", "default": "root"},
+        "group": {"type": "str", "default": "root"},
+        "mode": {"type": "str", "default": "0644"},
+        "files": entries(dest=path, template=text, content=text, src=text, mode=text, **owned, **owes,
+                         secret={"type": "bool", "default": False, "no_log": False}),
+        "directories": entries(path=path, mode={"type": "str", "default": "0755"}, **owned),
+        "links": entries(path=path, target={"type": "str", "required": True}, **owes),
+        "absent": {"type": "list", "elements": "raw", "default": []},
+        "exclusive": entries(directory=path, pattern={"type": "str", "required": True}, **owes),
+        "validate": entries(argv={**names, "required": True}, over={"type": "path"}),
+        "state_directory": {"type": "path", "default": STATE_DIRECTORY},
+        # no_log also keeps the files out of the host's log.
+        "payload": {"type": "dict", "default": {}, "no_log": True},
+    }
+
+
+class RefusedError(Exception):
+    """What was asked for cannot be done; nothing has changed."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A path as the task wants it, and what its change owes."""
+
+    change: Change
+    owner: str = ""
+    group: str = ""
+    secret: bool = False
+    debts: frozenset[str] = frozenset()
+
+
+class Reader:
+    """Turns the options of a task into a list of Wanted, and gathers what is wrong with them in ``problems``.
+
+    In check mode users and groups may be missing, because an earlier task would have made them.
+    """
+
+    def __init__(self, params: dict, check_mode: bool) -> None:
+        self.params, self.check_mode, self.problems = params, check_mode, []
+        self.wanted: dict[str, Wanted] = {}
+        for entry in params["directories"]:
+            self._add(entry["path"], "directory", entry)
+        for entry in params["files"]:
+            content = base64.b64decode(params["payload"].get(entry["dest"], ""))
+            self._add(entry["dest"], "file", entry, content, entry["mode"] or params["mode"])
+        for entry in params["links"]:
+            self._add(entry["path"], "link", entry, os.fsencode(entry["target"]))
+        self._add_parents()
+        for entry in params["absent"]:
+            entry = {"path": entry} if isinstance(entry, str) else entry
+            if not isinstance(entry, dict) or "path" not in entry or entry.keys() - {"path", "restart", "reload"}:
+                self.problems.append(f"absent: expected a path, or path, restart and reload, got {entry!r}")
+            else:
+                self._add(entry["path"], "absent", entry)
+        for entry in params["exclusive"]:
+            for path in _strangers(entry["directory"], entry["pattern"]):
+                if path not in self.wanted:
+                    self._add(path, "absent", entry)
+
+    def _add(self, path: str, kind: str, entry: dict, content: bytes = b"", mode: str | None = None) -> None:
+        debts = frozenset(f"{what} {full_name(unit)}" for what in OWABLE for unit in entry.get(what) or [])
+        if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
+            self.problems.append(f"{path}: expected an absolute path without '.', '..' or a slash at its end")
+        if path in self.wanted:
+            self.problems.append(f"{path}: named twice")
+        if kind in ("link", "absent"):
+            self.wanted[path] = Wanted(Change(path, kind, content), debts=debts)
+            return
+        owner, group = (entry.get(what) or self.params[what] for what in ("owner", "group"))
+        uid = self._number(path, "user", owner, pwd.getpwnam)
+        gid = self._number(path, "group", group, grp.getgrnam)
+        change = Change(path, kind, content, self._mode(path, mode or entry["mode"]), uid, gid)
+        self.wanted[path] = Wanted(change, owner, group, bool(entry.get("secret")), debts)
+
+    def _mode(self, path: str, mode: str) -> int:
+        if not re.fullmatch("0[0-7]{3,4}", mode):
+            self.problems.append(f"{path}: mode {mode} must be octal, with a leading zero and in quotes: \"0644\"")
+            return 0
+        return int(mode, 8)
+
+    def _number(self, path: str, what: str, name: str, look_up: Callable) -> int:
+        if name.isdigit():
+            return int(name)
+        try:
+            return look_up(name)[2]
+        except KeyError:
+            if not self.check_mode:
+                self.problems.append(f"{path}: the {what} {name} does not exist on this host")
+            return NOBODY_YET
+
+    def _add_parents(self) -> None:
+        for path in list(self.wanted):
+            parent = os.path.dirname(path)
+            while parent not in self.wanted and not os.path.lexists(parent) and parent != os.path.dirname(parent):
+                self._add(parent, "directory", {"owner": "root", "group": "root", "mode": "0755"})
+                parent = os.path.dirname(parent)
+
+
+def _strangers(directory: str, pattern: str) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as there:
+        for entry in there:
+            if fnmatch.fnmatchcase(entry.name, pattern) and not entry.is_dir(follow_symlinks=False):
+                yield entry.path
+
+
+def look(path: str) -> Change:
+    """Return what is at a path now, in the terms of what may be wanted there; links are not followed."""
+    try:
+        now = os.lstat(path)
+    except FileNotFoundError:
+        return Change(path, "absent")
+    if stat.S_ISLNK(now.st_mode):
+        return Change(path, "link", os.fsencode(os.readlink(path)))
+    attributes = {"mode": stat.S_IMODE(now.st_mode), "uid": now.st_uid, "gid": now.st_gid}
+    if stat.S_ISDIR(now.st_mode):
+        return Change(path, "directory", **attributes)
+    if not stat.S_ISREG(now.st_mode):
+        return Change(path, "device, pipe or socket", **attributes)
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        return Change(path, "file", file.read(), **attributes)
+
+
+def obstacle(wanted: Change, found: Change) -> str | None:
+    """Return why the one must not take the place of the other, or nothing."""
+    if wanted.kind != "absent" and found.kind not in (*MAY_REPLACE[wanted.kind], "absent"):
+        return f"{wanted.path}: there is a {found.kind} where a {wanted.kind} is wanted; move it away first"
+    parent = os.path.dirname(wanted.path)
+    while parent != "/":
+        # Whoever owns such a link could have us write anywhere.
+        if os.path.islink(parent) and os.lstat(parent).st_uid not in (0, os.geteuid()):
+            return f"{wanted.path}: {parent} is a symbolic link that belongs to an ordinary user; it is not followed"
+        parent = os.path.dirname(parent)
+    return None
+
+
+def diff(wanted: Wanted, found: Change) -> dict:
+    """Return the difference of one path as callbacks print it; that of a secret file says only that it changes."""
+    change = wanted.change
+    missing = NOBODY_YET in (change.uid, change.gid)
+    note = f" (would be owned by {wanted.owner}:{wanted.group}, not all on this host yet)" if missing else ""
+    result = {"before_header": change.path, "after_header": change.path + note}
+    if change.kind == found.kind and change.content == found.content:
+        names = _name(found.uid, pwd.getpwuid), _name(found.gid, grp.getgrgid)
+        before, after = _attributes(*names, found.mode), _attributes(wanted.owner, wanted.group, change.mode)
+        return {**result, "before": before, "after": after}
+    if wanted.secret:
+        before = "" if found.kind == "absent" else "(secret, as it was)\n"
+        return {**result, "before": before, "after": "(secret, changed)\n"}
+    if b"\0" in found.content + change.content:
+        return {**result, "dst_binary": 1}
+    return {**result, "before": _text(found), "after": _text(change)}
+
+
+def _attributes(owner: str, group: str, mode: int) -> str:
+    return f"owner: {owner}\ngroup: {group}\nmode: {mode:04o}\n"
+
+
+def _name(number: int, look_up: Callable) -> str:
+    try:
+        return look_up(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def _text(change: Change) -> str:
+    text = change.content.decode("utf-8", "replace")
+    return {"file": text, "link": f"symbolic link to {text}\n", "absent": ""}.get(change.kind, f"{change.kind}\n")
+
+
+def without_secrets(text: str, contents: Iterable[bytes]) -> str:
+    """Return a text in which nothing is left of the values in these files: of each line all words but the first."""
+    secrets = set()
+    for line in (line.strip() for content in contents for line in content.decode("utf-8", "replace").splitlines()):
+        for words in (re.split(r"[\s\"'=,;]+", line), re.split(r"[^\w+/.~-]+", line)):
+            words = [word for word in words if word]
+            secrets.update(words[1:] if len(words) > 1 else words)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "********")
+    return text
+
+
+class Checks:
+    """The commands that judge a change: on a copy where the kernel lets us, else on the real files afterwards."""
+
+    def __init__(self, module: AnsibleModule, changed: list[Wanted]) -> None:
+        self.module = module
+        self.changes = [wanted.change for wanted in changed]
+        self.secrets = [wanted.change.content for wanted in changed if wanted.secret]
+        self.waiting = [check for check in module.params["validate"] if self._below(check["over"])]
+
+    def _below(self, over: str | None) -> list[Change]:
+        return [change for change in self.changes if over is None or change.path.startswith(f"{over}/")]
+
+    def before(self, home: str) -> None:
+        """Run the checks that can see the new files ahead of everybody; what remains waits for ``after``."""
+        checks, self.waiting = self.waiting, []
+        for number, check in enumerate(checks):
+            over, tree = check["over"], os.path.join(home, f"tree{number}")
+            if not over or not os.path.isdir(over):
+                self.waiting.append(check)
+                continue
+            self.module.run_command(["cp", "-a", over, tree], check_rc=True)
+            if self.module.run_command([*PRIVATE_MOUNTS, "mount", "--bind", tree, over])[0] != 0:
+                self.waiting.append(check)
+                continue
+            for change in self._below(over):
+                self._apply(change, tree + change.path[len(over):])
+            mount = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', tree, over]
+            self._run(check["argv"], [*PRIVATE_MOUNTS, *mount])
+
+    def after(self) -> None:
+        """Run the checks that need the files in their places."""
+        for check in self.waiting:
+            self._run(check["argv"], [])
+
+    def _run(self, argv: list[str], prefix: list[str]) -> None:
+        if not self.module.get_bin_path(argv[0]):
+            raise RefusedError(f"{argv[0]}, which is to check the new files, is not installed; nothing has changed")
+        rc, out, err = self.module.run_command([*prefix, *argv])
+        if rc != 0:
+            said = without_secrets(err.strip() or out.strip(), self.secrets)
+            raise RefusedError(f"{' '.join(argv)} refuses the new files, so nothing has changed: {said}")
+
+    @staticmethod
+    def _apply(change: Change, path: str) -> None:
+        if change.kind == "directory":
+            os.makedirs(path, exist_ok=True)
+            set_attributes(path, change.mode, change.uid, change.gid)
+            return
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        if change.kind == "file":
+            write_file(path, change.content, change.mode, change.uid, change.gid)
+        elif change.kind == "link":
+            os.symlink(os.fsdecode(change.content), path)
+
+
+def debts_of(module: AnsibleModule, changed: list[Wanted]) -> set[str]:
+    """Return what the changes owe, patterns of units replaced by the units that run."""
+    debts = {debt for wanted in changed for debt in wanted.debts}
+    for debt in [debt for debt in debts if re.search(r"[*?[]", debt)]:
+        debts.remove(debt)
+        what, pattern = debt.split(" ", 1)
+        running = module.run_command(
+            ["systemctl", "list-units", "--plain", "--no-legend", "--full",
+             "--state=active,reloading,activating,deactivating", pattern], check_rc=not module.check_mode)[1]
+        debts.update(f"{what} {line.split()[0]}" for line in running.splitlines())
+    if any(wanted.change.path.startswith(UNIT_FILES) and wanted.change.kind != "directory" for wanted in changed):
+        debts.add(DAEMON_RELOAD)
+    return debts
+
+
+def bring_about(module: AnsibleModule) -> dict:
+    """Make the host as the task wants it, or in check mode find out what that would mean; return the result."""
+    journal, owed = Journal(module.params["state_directory"]), Owed(module.params["state_directory"])
+    recovered = journal.unfinished() if module.check_mode else journal.recover()
+    reader = Reader(module.params, module.check_mode)
+    found = {path: look(path) for path in reader.wanted}
+    problems = reader.problems + [obstacle(wanted.change, found[path]) for path, wanted in reader.wanted.items()]
+    if any(problems):
+        raise RefusedError("nothing has changed, because of: " + "; ".join(problem for problem in problems if problem))
+    changed = [wanted for path, wanted in reader.wanted.items() if found[path] != wanted.change]
+    # A parent comes before what is in it.
+    changed.sort(key=lambda wanted: wanted.change.path if wanted.change.kind == "directory" else "~")
+    debts = debts_of(module, changed)
+    if changed and not module.check_mode:
+        switch(journal, owed, changed, debts, Checks(module, changed))
+    result = {
+        "changed": bool(changed or recovered),
+        "changed_files": [wanted.change.path for wanted in changed],
+        "owed": sorted(owed.pending() | debts),
+        "recovered": recovered,
+    }
+    if module._diff:
+        result["diff"] = [diff(wanted, found[wanted.change.path]) for wanted in changed]
+    return result
+
+
+def switch(journal: Journal, owed: Owed, changed: list[Wanted], debts: set[str], checks: Checks) -> None:
+    """Make the changes. What they owe is on the disk before the first of them, so that no kill can lose it."""
+    new_debts = set()
+
+    def before(home: str) -> None:
+        checks.before(home)
+        new_debts.update(owed.add(debts))
+
+    try:
+        journal.switch([wanted.change for wanted in changed], before, checks.after)
+    except BaseException:
+        owed.clear(new_debts)
+        raise
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
+    lock = contextlib.nullcontext() if module.check_mode else only_run(module.params["state_directory"])
+    try:
+        with lock:
+            result = bring_about(module)
+    except (RefusedError, BusyError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}; what had changed was taken back")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
