@@ -8,7 +8,6 @@ keys, another domain or other media under living data is told so.
 from __future__ import annotations
 
 import hmac
-import secrets as random
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +30,7 @@ def instance_record(record: Mapping[str, Any] | None, identity: Mapping[str, Any
     _check(identity)
     if record:
         return dict(record)
-    salt = random.token_hex(_SALT_BYTES)
+    salt = _salt(identity["secrets"])
     return {
         "version": VERSION,
         "salt": salt,
@@ -65,6 +64,12 @@ def instance_differences(record: Mapping[str, Any] | None, identity: Mapping[str
         elif not hmac.compare_digest(_fingerprint(record["salt"], name, value), fingerprint):
             sentences.append(f"mastodon_{name} is not the one that the instance was made with: restore it from a backup.")
     return sentences
+
+
+def _salt(secrets: Mapping[str, str]) -> str:
+    """A salt from the secrets themselves, so that the record of an identity is the same however often it is made."""
+    text = "\0".join(value for dummy, value in sorted(secrets.items()))
+    return hmac.digest(text.encode(), b"fediops.mastodon instance salt", "sha256").hex()[: 2 * _SALT_BYTES]
 
 
 def _fingerprint(salt: str, name: str, value: str) -> str:
