@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write docs/variables.md from the argument_specs and defaults of all roles.
 
@@ -21,9 +20,9 @@ HEAD = """\
 <!-- Made by `make docs` from roles/*/meta/argument_specs.yml and roles/*/defaults/main.yml. Do not edit. -->
 
 Set them in your inventory: what holds for all hosts in `group_vars/all/main.yml`, what holds for a group in
-`group_vars/GROUP.yml`, what holds for one host in `host_vars/HOST.yml`. Secrets are in `group_vars/all/vault.yml`, which
-`playbooks/secrets.yml` makes. *The plan* means: computed for the host, and checked with everything else that wants its
-memory, connections and processors; a value of yours takes part in that computation.
+`group_vars/GROUP.yml`, what holds for one host in `host_vars/HOST.yml`. Secrets are in `group_vars/all/vault.yml`,
+which `playbooks/secrets.yml` makes. *The plan* means: computed for the host, and checked with everything else that
+wants its memory, connections and processors; a value of yours takes part in that computation.
 
 """
 MARKUP = re.compile(r"\b(?:[OVCIBM]|RV)\(([^()]*)\)")
@@ -87,8 +86,12 @@ def rows(options: dict, defaults: dict, depth: int = 0) -> list[str]:
     lines = []
     for name, spec in options.items():
         indent = "&nbsp;&nbsp;" * depth
-        default = default_cell(name, spec, defaults) if depth == 0 else code(spec["default"]) if "default" in spec else (
-            "**required**" if spec.get("required") else ""
+        default = (
+            default_cell(name, spec, defaults)
+            if depth == 0
+            else code(spec["default"])
+            if "default" in spec
+            else ("**required**" if spec.get("required") else "")
         )
         lines.append(f"| {indent}`{name}` | {type_cell(spec)} | {default} | {sentence(spec.get('description'))} |")
         lines += rows(spec.get("options") or {}, {}, depth + 1)
@@ -132,7 +135,8 @@ def section(role: Path) -> str:
     spec = specification(role)
     lines = rows(spec.get("options") or {}, load(role / "defaults/main.yml"))
     body = table("variable | type | default | meaning", lines) if lines else "No variables.\n"
-    return f"## {role.name}\n\n{sentence(spec.get('short_description'))}. [More](../roles/{role.name}/README.md).\n\n{body}"
+    about = f"{sentence(spec.get('short_description'))}. [More](../roles/{role.name}/README.md)."
+    return f"## {role.name}\n\n{about}\n\n{body}"
 
 
 def page() -> str:

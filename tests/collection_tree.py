@@ -117,7 +117,9 @@ def committed_files() -> tuple[Path, ...]:
     if git.returncode == 0:
         found = [ROOT / name for name in git.stdout.split("\0") if name]
     else:
-        found = [path for path in ROOT.rglob("*") if not re.search(r"/\.(?!github|ci|config)", f"/{path.relative_to(ROOT)}")]
+        found = [
+            path for path in ROOT.rglob("*") if not re.search(r"/\.(?!github|ci|config)", f"/{path.relative_to(ROOT)}")
+        ]
     return tuple(sorted(path for path in found if path.is_file() and not path.is_symlink() and is_text(path)))
 
 

@@ -10,15 +10,17 @@ venv=$(realpath -m "${VENV:-.venv}")
 work=$PWD/.cache/lint
 tree=$work/ansible_collections/fediops/mastodon
 export PATH="$venv/bin:$PATH"
-export ANSIBLE_HOME=$PWD/.cache/ansible
+export ANSIBLE_HOME=$PWD/.cache/ansible NO_COLOR=1 PIP_QUIET=2
 
 # The files that git would commit, in the folders where Ansible's tools want a collection to be: a checkout may be in a
-# folder of any name, and ansible-test follows no link.
+# folder of any name, and ansible-test follows no link. It asks git what there is, so the copy is a repository too.
+# The stand-in application is Rails', and Ansible's tools would take its files for their own.
 copy_tree() {
   rm -rf "$tree" && mkdir -p "$tree" &&
-    git ls-files -z --cached --others --exclude-standard --deduplicate |
+    git ls-files -z --cached --others --exclude-standard --deduplicate -- ':!rehearsal/calf' |
     while IFS= read -r -d "" path; do if [ -e "$path" ]; then printf "%s\0" "$path"; fi; done |
-      tar --create --null --files-from - | tar --extract --directory "$tree"
+      tar --create --null --files-from - | tar --extract --directory "$tree" &&
+    git -C "$tree" init --quiet && git -C "$tree" add --all
 }
 
 # Tools that cannot share an environment with the tests, made anew when what they are made of changes.
@@ -29,7 +31,7 @@ tools() {
   if [ "$(cat "$work/venv/made-of" 2>/dev/null)" != "$wanted" ]; then
     rm -rf "$work/venv"
     python -m venv "$work/venv" &&
-      "$work/venv/bin/pip" install --quiet --quiet --requirement tests/lint/requirements.txt "ansible-core==$core" &&
+      "$work/venv/bin/pip" install --requirement tests/lint/requirements.txt "ansible-core==$core" &&
       echo "$wanted" >"$work/venv/made-of"
   fi
 }

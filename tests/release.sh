@@ -22,7 +22,7 @@ case "${1:-}" in
     : "${GALAXY_TOKEN:?is not set: the token of the account that publishes}"
     # By the environment: arguments can be read by every process of the machine.
     export ANSIBLE_GALAXY_SERVER_LIST=release ANSIBLE_GALAXY_SERVER_RELEASE_TOKEN=$GALAXY_TOKEN
-    : "${ANSIBLE_GALAXY_SERVER_RELEASE_URL:=$(ansible-config dump --only-changed=no --format json |
+    : "${ANSIBLE_GALAXY_SERVER_RELEASE_URL:=$(ansible-config dump --format json |
       python -c 'import json, sys; print(next(s["value"] for s in json.load(sys.stdin) if s.get("name") == "GALAXY_SERVER"))')}"
     export ANSIBLE_GALAXY_SERVER_RELEASE_URL
     ansible-galaxy collection publish "$artifact"/*.tar.gz

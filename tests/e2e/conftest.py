@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fleet under test.
 
-`--scenario NAME` makes the fleet of a Molecule scenario first, and removes it at the end. Otherwise the tests use a fleet
-that is there: that of `--state FOLDER`, else the person's own rehearsal (.rehearsal).
+`--scenario NAME` makes the fleet of a Molecule scenario first, and removes it at the end. Otherwise the tests use a
+fleet that is there: that of `--state FOLDER`, else the person's own rehearsal (.rehearsal).
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,9 +102,10 @@ class Fleet:
         """Run site.yml with these arguments; without `check` a failure is the caller's business."""
         return self.command("run", "site.yml", *arguments, check=check)
 
-    def site_killed(self, when: Callable[[str, str], bool], *arguments: str) -> str:
-        """Run site.yml and kill it, as a lost power supply would, at the first line for which `when(task, line)` holds.
+    def site_killed(self, when: Callable[[str, str], bool], *arguments: str, later_seconds: float = 0) -> str:
+        """Run site.yml and kill it at the first line for which `when(task, line)` holds, or so many seconds later.
 
+        Killed is all of it, with its connections, and nothing is asked: as when the control machine loses its power.
         Returns the output up to there. Fails when the run ends before.
         """
         process = subprocess.Popen(
@@ -117,6 +120,7 @@ class Fleet:
                 if heading := HEADING.match(line.rstrip()):
                     task = heading["task"]
                 if when(task, line):
+                    time.sleep(later_seconds)
                     return "".join(seen)
         finally:
             self.kill(process)
@@ -125,10 +129,8 @@ class Fleet:
     @staticmethod
     def kill(process: subprocess.Popen) -> None:
         """Kill a run and everything that it started, at once."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         process.stdout.close()
 

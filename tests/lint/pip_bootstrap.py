@@ -69,7 +69,18 @@ def main() -> None:
         return
     cache.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--quiet", "--no-deps", "--dest", str(cache), f"pip=={version}"],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            str(cache),
+            f"pip=={version}",
+        ],
         check=True,
     )
     script.write_text(STAND_IN.format(wheel=f"pip-{version}-py3-none-any.whl"), encoding="utf-8")

@@ -52,3 +52,14 @@ def test_check_mode_does_nothing(checked):
 def test_check_mode_shows_no_secret(checked, fleet):
     run, _before, _after = checked
     assert [name for name, value in fleet.secrets().items() if value in run.output] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "later_seconds"),
+    [("base : packages | ", 15), ("postgres : Run PostgreSQL", 1), ("release : build | ", 10)],
+    ids=["packages", "database", "build"],
+)
+def test_first_run_is_killed(fleet, checked, task, later_seconds):
+    # That another run goes on from there is what every test after this one shows.
+    output = fleet.site_killed(lambda name, _line: task in name, later_seconds=later_seconds)
+    assert task in output.splitlines()[-1]

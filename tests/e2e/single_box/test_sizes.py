@@ -25,23 +25,23 @@ def redis_password(fleet):
     return fleet.secrets()["mastodon_redis_password"]
 
 
+# PostgreSQL itself brings both into one form: '248MB' and the 31744 pages that it counts.
+SAME = """
+SELECT CASE
+    WHEN unit IN ('B', 'kB', '8kB', 'MB') THEN pg_size_bytes(current_setting(name)) = pg_size_bytes('{wanted}')
+    WHEN unit IS NOT NULL THEN current_setting(name)::interval = '{wanted}'::interval
+    WHEN vartype = 'bool' THEN current_setting(name)::bool = '{wanted}'::bool
+    WHEN vartype IN ('integer', 'real') THEN current_setting(name)::float = '{wanted}'::float
+    ELSE current_setting(name) = '{wanted}'
+END FROM pg_settings WHERE name = '{name}'
+"""
+
+
 def test_postgresql(host, plan):
     settings = plan["postgres"]["settings"]
     assert settings
-    differing = {}
-    for name, wanted in settings.items():
-        # PostgreSQL itself brings both into one form: '248MB' and the 31744 pages that it counts.
-        same = sql(
-            host,
-            f"SELECT CASE WHEN s.unit IN ('B', 'kB', '8kB', 'MB') THEN pg_size_bytes(current_setting(s.name)) = pg_size_bytes('{wanted}')"
-            f" WHEN s.unit IS NOT NULL THEN current_setting(s.name)::interval = '{wanted}'::interval"
-            f" WHEN s.vartype = 'bool' THEN current_setting(s.name)::bool = '{wanted}'::bool"
-            f" WHEN s.vartype IN ('integer', 'real') THEN current_setting(s.name)::float = '{wanted}'::float"
-            f" ELSE current_setting(s.name) = '{wanted}' END FROM pg_settings s WHERE s.name = '{name}'",
-        )
-        if same != "t":
-            differing[name] = (wanted, sql(host, f"SHOW {name}"))
-    assert differing == {}
+    unlike = [name for name, wanted in settings.items() if sql(host, SAME.format(name=name, wanted=wanted)) != "t"]
+    assert {name: (settings[name], sql(host, f"SHOW {name}")) for name in unlike} == {}
 
 
 def test_postgresql_waits_for_no_restart(host):
@@ -63,7 +63,11 @@ def in_bytes(value):
     """Return '397mb' as Redis counts it; anything else as text."""
     size = re.fullmatch(r"(\d+)(kb|mb|gb)", str(value).lower())
     factor = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
-    return str(int(size[1]) * factor[size[2]]) if size else str(value).lower().replace("true", "yes").replace("false", "no")
+    return (
+        str(int(size[1]) * factor[size[2]])
+        if size
+        else str(value).lower().replace("true", "yes").replace("false", "no")
+    )
 
 
 def test_puma(host, plan):
@@ -94,8 +98,7 @@ def test_streaming(host, plan):
 def test_memory_limits(host, plan):
     limits = {"mastodon-web.service": plan["web"]["memory_max_mb"]}
     limits |= {f"mastodon-sidekiq@{p['name']}.service": p["memory_max_mb"] for p in plan["sidekiq"]["processes"]}
-    limits |= {
-        f"mastodon-streaming@{p['port']}.service": plan["streaming"]["memory_max_mb"] for p in plan["streaming"]["processes"]
-    }
+    for process in plan["streaming"]["processes"]:
+        limits[f"mastodon-streaming@{process['port']}.service"] = plan["streaming"]["memory_max_mb"]
     found = {unit: host.check_output(f"systemctl show --property MemoryMax --value {unit}") for unit in limits}
     assert found == {unit: str(mb * 2**20) for unit, mb in limits.items()}

@@ -16,8 +16,8 @@ REGISTRIES = [
     first + "." + second
     for first, second in [
         ("pypi", "org"), ("pythonhosted", "org"), ("registry.npmjs", "org"), ("registry.yarnpkg", "com"),
-        ("rubygems", "org"), ("registry-1.docker", "io"), ("hub.docker", "com"), ("ghcr", "io"), ("galaxy.ansible", "com"),
-        ("nodesource", "com"), ("crates", "io"),
+        ("rubygems", "org"), ("registry-1.docker", "io"), ("hub.docker", "com"), ("ghcr", "io"),
+        ("galaxy.ansible", "com"), ("nodesource", "com"), ("crates", "io"),
     ]
 ]  # fmt: skip
 SPDX = re.compile(r"SPDX-License-Identifier: GPL-3\.0-or-later")
@@ -75,7 +75,9 @@ def test_galaxy_sets_no_upper_bound():
 
 
 def test_a_person_copies_no_older_collection_than_this():
-    wanted = {entry["name"]: entry["version"] for entry in load(ROOT / "examples/my_instance/requirements.yml")["collections"]}
+    wanted = {
+        entry["name"]: entry["version"] for entry in load(ROOT / "examples/my_instance/requirements.yml")["collections"]
+    }
     assert wanted["fediops.mastodon"] == f">={load(ROOT / 'galaxy.yml')['version']}"
 
 

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an instance would not survive, or what cannot work, is refused before anything is changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+REFUSED = {
+    "another domain": ({"mastodon_local_domain": "other.example"}, ["other.example", "cannot"]),
+    "another key": (
+        {"mastodon_active_record_encryption_primary_key": "a" * 32},
+        ["active_record_encryption_primary_key"],
+    ),
+    "more memory than there is": ({"web_workers": 200}, ["web_workers", "memory"]),
+    "a misspelt name": ({"mastodon_env": {"MAX_TOOTCHARS": 1}}, ["MAX_TOOTCHARS"]),
+    "an empty address": ({"mastodon_admin_email": ""}, ["mastodon_admin_email"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused(run_site, box, name):
+    variables, words = REFUSED[name]
+    run = run_site("-e", json.dumps(variables), check=False)
+    assert run.status != 0
+    assert run.recap[box["name"]]["failed"] == 1
+    assert run.changed == []
+    assert [word for word in words if word not in run.output] == [], run.output
+
+
+def test_instance_is_still_the_same(run_site):
+    assert run_site().changed == []
