@@ -11,7 +11,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import describe
@@ -31,7 +30,7 @@ class ActionModule(ActionBase):
         """Compute, report, and fail if a constraint does not hold."""
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        dummy, arguments = self.validate_argument_spec({"file": {"type": "path"}})
+        _validated, arguments = self.validate_argument_spec({"file": {"type": "path"}})
         hostvars = task_vars["hostvars"]
         groups = {str(group): [str(host) for host in hosts] for group, hosts in task_vars["groups"].items()}
         hosts = {host: _variables_of(hostvars[host]) for host in groups["all"]}
@@ -61,7 +60,7 @@ def _variables_of(host: Mapping[str, Any]) -> dict[str, Any]:
         "vm_address": next((address["address"] for address in addresses if address.get("address")), None),
     }
     declared = {name: _plain(host[name]) for name in (*SIZES, *OVERRIDES) if name in host and host[name] is not None}
-    return {**found, **declared}
+    return {**found, **declared, "found_memory_mb": found["vm_memory_mb"]}
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,6 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
 
 try:
@@ -41,7 +40,7 @@ class ActionModule(ActionBase):
                 "Keys are made with the Python library cryptography, which this Python does not have. "
                 "Type: python3 -m pip install cryptography"
             ) from CRYPTOGRAPHY_MISSING
-        dummy, arguments = self.validate_argument_spec(
+        _validated, arguments = self.validate_argument_spec(
             {
                 "data_hosts": {"type": "list", "elements": "str", "required": True},
                 "make_missing": {"type": "bool", "default": False},
@@ -82,8 +81,10 @@ class ActionModule(ActionBase):
         vault = self._vault()
         if not vault.secrets:
             raise AnsibleActionFail(
-                f"The secrets are kept encrypted in {path}, and Ansible was given no vault password. Type the same command "
-                "again with --ask-vault-pass, or with --vault-password-file and a file that holds a long random password; "
+                f"The secrets are kept encrypted in {path}, and Ansible was given no vault password. Type the same "
+                f"command "
+                "again with --ask-vault-pass, or with --vault-password-file and a file that holds a long random "
+                "password; "
                 "every later run needs it too."
             )
         return vault.encrypt(text).decode()
@@ -132,7 +133,9 @@ def _refuse_partial(missing: Iterable[str], make_missing: bool) -> None:
     )
 
 
-def _refuse_living(hosts: Iterable[str], hostvars: Mapping[str, Any], hosts_are_new: bool, missing: Iterable[str]) -> None:
+def _refuse_living(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], hosts_are_new: bool, missing: Iterable[str]
+) -> None:
     """No key is made for data that exist: they were encrypted and signed with other keys."""
     living, unasked = [], []
     for host in hosts:
@@ -143,13 +146,16 @@ def _refuse_living(hosts: Iterable[str], hostvars: Mapping[str, Any], hosts_are_
             living.append(host)
     if living:
         raise AnsibleActionFail(
-            f"{', '.join(living)} holds the data of an instance, and the inventory lacks {', '.join(missing)}. New ones would "
-            "destroy the instance: what is encrypted could never be read again. Restore group_vars/all/vault.yml from your "
+            f"{', '.join(living)} holds the data of an instance, and the inventory lacks {', '.join(missing)}. New "
+            f"ones would "
+            "destroy the instance: what is encrypted could never be read again. Restore group_vars/all/vault.yml from "
+            "your "
             "backup."
         )
     if unasked and not hosts_are_new:
         raise AnsibleActionFail(
-            f"{', '.join(unasked)} could not be asked whether it holds the data of an instance, whose secrets must not be made "
+            f"{', '.join(unasked)} could not be asked whether it holds the data of an instance, whose secrets must "
+            f"not be made "
             "anew. Make it reachable, or, if the machine does not exist yet, type the same command again with "
             "-e secrets_hosts_are_new=true"
         )

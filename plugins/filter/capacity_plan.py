@@ -13,10 +13,10 @@ author:
   - fediops contributors (@fediops)
 description:
   - Returns workers, threads, pools, memory and connections for all hosts of a fleet, what does not fit, and why each
-    number is what it is. Playbooks use the action P(fediops.mastodon.plan#module), which finds hosts, groups and sizes by
-    itself; this filter is for those who ask what a fleet would look like that they do not have.
-  - Nothing is refused by raising an error except a wrong type. What does not hold is in C(findings), with what to change;
-    C(hosts) is empty if the fleet cannot be planned at all.
+    number is what it is. Playbooks use the action P(fediops.mastodon.plan#module), which finds hosts, groups and
+    sizes by itself; this filter is for those who ask what a fleet would look like that they do not have.
+  - Nothing is refused by raising an error except a wrong type. What does not hold is in C(findings), with what to
+    change; C(hosts) is empty if the fleet cannot be planned at all.
 positional: groups, settings
 options:
   _input:
@@ -28,8 +28,8 @@ options:
     required: true
   groups:
     description:
-      - For each group the names of its hosts, as in Ansible's own C(groups). The groups that count are C(nginx), C(web),
-        C(streaming), C(sidekiq), C(postgres) and C(redis).
+      - For each group the names of its hosts, as in Ansible's own C(groups). The groups that count are C(nginx),
+        C(web), C(streaming), C(sidekiq), C(postgres) and C(redis).
     type: dict
     required: true
   settings:
@@ -55,8 +55,9 @@ EXAMPLES = r"""
 
 - name: Show whether twelve workers would fit on this host
   ansible.builtin.debug:
-    msg: "{{ ({inventory_hostname: size} | fediops.mastodon.capacity_plan(groups)).findings | map(attribute='message') }}"
+    msg: "{{ plan.findings | map(attribute='message') }}"
   vars:
+    plan: "{{ {inventory_hostname: size} | fediops.mastodon.capacity_plan(groups) }}"
     size:
       vm_vcpus: "{{ ansible_facts['processor_vcpus'] }}"
       vm_memory_mb: "{{ ansible_facts['memtotal_mb'] }}"
@@ -68,8 +69,8 @@ RETURN = r"""
 ---
 _value:
   description:
-    - C(hosts) holds the sizes of each host, C(findings) what does not hold, each with C(constraint), C(severity), C(hosts),
-      C(message), C(advice) and C(remedy), and C(table) the sizes as text.
+    - C(hosts) holds the sizes of each host, C(findings) what does not hold, each with C(constraint), C(severity),
+      C(hosts), C(message), C(advice) and C(remedy), and C(table) the sizes as text.
   type: dict
 """
 
@@ -78,7 +79,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 
 
@@ -96,7 +96,8 @@ def capacity_plan(
     for host, variables in value.items():
         if not isinstance(variables, Mapping):
             raise AnsibleFilterError(
-                f"fediops.mastodon.capacity_plan: the variables of {host} must be a mapping, got {native_type_name(variables)}"
+                f"fediops.mastodon.capacity_plan: the variables of {host} must be a mapping, got "
+                f"{native_type_name(variables)}"
             )
     return from_inventory(value, groups, settings).as_mapping()
 

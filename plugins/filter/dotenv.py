@@ -52,7 +52,7 @@ EXAMPLES = r"""
   fediops.mastodon.config_files:
     files:
       - dest: /etc/mastodon/web.env
-        content: "{{ {'WEB_CONCURRENCY': web_workers, 'DB_POOL': web_db_pool} | fediops.mastodon.dotenv(process=true) }}"
+        content: "{{ {'WEB_CONCURRENCY': web_workers} | fediops.mastodon.dotenv(process=true) }}"
 """
 
 RETURN = r"""
@@ -67,7 +67,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.dotenv import dotenv as _dotenv
 
 
@@ -80,7 +79,11 @@ def dotenv(value: Mapping[str, Any], process: bool = False, extra_names: Sequenc
             f"fediops.mastodon.dotenv: extra_names must be a list, got {native_type_name(extra_names)}"
         )
     try:
-        return _dotenv({name: item for name, item in value.items() if not _is_omitted(item)}, process=bool(process), extra_names=extra_names)
+        return _dotenv(
+            {name: item for name, item in value.items() if not _is_omitted(item)},
+            process=bool(process),
+            extra_names=extra_names,
+        )
     except ValueError as exc:
         raise AnsibleFilterError(f"fediops.mastodon.dotenv: {exc}") from exc
 

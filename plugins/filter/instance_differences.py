@@ -67,8 +67,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import instance_differences as _instance_differences
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import (
+    instance_differences as _instance_differences,
+)
 
 
 def instance_differences(value: Mapping[str, Any] | None, identity: Mapping[str, Any]) -> list[str]:

@@ -50,8 +50,10 @@ EXAMPLES = r"""
   fediops.mastodon.config_files:
     files:
       - dest: /var/lib/postgresql/fediops-instance.json
-        content: "{{ mastodon_host_state.instance | fediops.mastodon.instance_record(mastodon_identity) | to_nice_json }}"
+        content: "{{ record | ansible.builtin.to_nice_json }}"
         mode: "0600"
+  vars:
+    record: "{{ mastodon_host_state.instance | fediops.mastodon.instance_record(mastodon_identity) }}"
 """
 
 RETURN = r"""
@@ -66,7 +68,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import instance_record as _instance_record
 
 

@@ -49,7 +49,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.scram import scram_verifier as _scram_verifier
 
 

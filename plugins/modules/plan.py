@@ -13,17 +13,17 @@ version_added: 0.1.0
 author:
   - fediops contributors (@fediops)
 description:
-  - Computes workers, threads, pools, memory and connections for all hosts of the inventory from their size and from what
-    a person overrode, checks that they fit together, and says why each number is what it is.
-  - Runs once for all hosts of a play, on the control machine, and connects to nothing. Give it C(register), and read the
-    sizes of a host from C(plan.hosts).
-  - A host's size is what O(ignore:vm_vcpus), O(ignore:vm_memory_mb) and O(ignore:vm_address) declare, else what its facts
-    say, of this run or cached. A host whose size is not known is refused by name.
+  - Computes workers, threads, pools, memory and connections for all hosts of the inventory from their size and from
+    what a person overrode, checks that they fit together, and says why each number is what it is.
+  - Runs once for all hosts of a play, on the control machine, and connects to nothing. Give it C(register), and read
+    the sizes of a host from C(plan.hosts).
+  - A host's size is what C(vm_vcpus), C(vm_memory_mb) and C(vm_address) declare, else what its
+    facts say, of this run or cached. A host whose size is not known is refused by name.
   - These variables of a host take part in the plan where they are set, at any level of the inventory - C(web_workers),
     C(web_threads), C(sidekiq_queues), C(sidekiq_processes), C(sidekiq_concurrency), C(streaming_processes),
     C(postgres_max_connections). For the whole fleet count C(mastodon_s3_enabled) and C(mastodon_plan_coefficients).
-  - If a constraint does not hold, the task fails with all findings at once, each with what to change. Warnings are shown
-    and do not fail the task.
+  - If a constraint does not hold, the task fails with all findings at once, each with what to change. Warnings are
+    shown and do not fail the task.
 options:
   file:
     description:

@@ -18,7 +18,8 @@ description:
     that Ansible was given, readable by its owner only.
   - A secret that exists is never made again, wherever in the inventory it is set. If some exist and others do not, the
     task fails and names those that are missing, unless O(make_missing) asks for them.
-  - New keys on a living instance destroy it. So nothing is made while one of O(data_hosts) holds the data of an instance,
+  - New keys on a living instance destroy it. So nothing is made while one of O(data_hosts) holds the data of an
+    instance,
     asked for or not, and nothing is made while one of them could not be asked, unless O(hosts_are_new) says that the
     machines do not exist yet.
   - Runs once, on the control machine, needs the Python library C(cryptography) there, and connects to nothing. No value

@@ -62,7 +62,9 @@ def instance_differences(record: Mapping[str, Any] | None, identity: Mapping[str
         if value is None:
             sentences.append(f"mastodon_{name} is missing, and the instance was made with one.")
         elif not hmac.compare_digest(_fingerprint(record["salt"], name, value), fingerprint):
-            sentences.append(f"mastodon_{name} is not the one that the instance was made with: restore it from a backup.")
+            sentences.append(
+                f"mastodon_{name} is not the one that the instance was made with: restore it from a backup."
+            )
     return sentences
 
 

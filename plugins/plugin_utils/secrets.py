@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets as random
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -85,9 +85,7 @@ def _ca_private_key(dummy: Made) -> str:
     """A key on P-256 as PEM, unencrypted: the vault encrypts it."""
     return (
         ec.generate_private_key(ec.SECP256R1())
-        .private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         .decode()
     )
 
@@ -103,10 +101,17 @@ def _ca_certificate(kept: Made) -> str:
     serial = x509.random_serial_number()
     # The serial number in the name tells two CAs apart in a browser's list.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Mastodon instance CA {serial:x}"[:40])])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     usage = dict.fromkeys(
-        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-         "encipher_only", "decipher_only"),
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
         False,
     )
     certificate = (

@@ -21,7 +21,12 @@ Hosts = Mapping[str, HostPlan]
 
 def check_fleet(fleet: Fleet) -> tuple[Finding, ...]:
     """What must hold before there can be sizes at all."""
-    return (*_one_host(fleet), *_every_tier_has_a_host(fleet), *_every_host_has_a_tier(fleet), *_addresses_differ(fleet))
+    return (
+        *_one_host(fleet),
+        *_every_tier_has_a_host(fleet),
+        *_every_host_has_a_tier(fleet),
+        *_addresses_differ(fleet),
+    )
 
 
 def check_plan(fleet: Fleet, hosts: Hosts, c: Coefficients) -> tuple[Finding, ...]:
@@ -36,8 +41,14 @@ def _one_host(fleet: Fleet) -> list[Finding]:
         return []
     names = tuple(host.name for host in fleet.hosts)
     found = f"names {len(names)} hosts ({', '.join(names)})" if names else "names no host"
-    return [_error("inventory", names, f"The inventory {found}; this version plans and sets up exactly one.",
-                   f"Put one host, and only that, into all of the groups {', '.join(TIERS)}.")]
+    return [
+        _error(
+            "inventory",
+            names,
+            f"The inventory {found}; this version plans and sets up exactly one.",
+            f"Put one host, and only that, into all of the groups {', '.join(TIERS)}.",
+        )
+    ]
 
 
 def _every_tier_has_a_host(fleet: Fleet) -> list[Finding]:
@@ -45,15 +56,25 @@ def _every_tier_has_a_host(fleet: Fleet) -> list[Finding]:
     missing = [tier for tier in TIERS if not fleet.running(tier)]
     if not missing or not fleet.hosts:
         return []
-    return [_error("inventory", (), f"No host is in {_group_words(missing)}; Mastodon does not run without.",
-                   f"Add {fleet.hosts[0].name} to {_group_words(missing)}.")]
+    return [
+        _error(
+            "inventory",
+            (),
+            f"No host is in {_group_words(missing)}; Mastodon does not run without.",
+            f"Add {fleet.hosts[0].name} to {_group_words(missing)}.",
+        )
+    ]
 
 
 def _every_host_has_a_tier(fleet: Fleet) -> list[Finding]:
     """A host in no tier is a mistake in the inventory."""
     return [
-        _error("inventory", (host.name,), f"{host.name} is in none of the groups {', '.join(TIERS)}, so nothing runs on it.",
-               f"Put {host.name} into the groups of what it is to run, or take it out of the inventory.")
+        _error(
+            "inventory",
+            (host.name,),
+            f"{host.name} is in none of the groups {', '.join(TIERS)}, so nothing runs on it.",
+            f"Put {host.name} into the groups of what it is to run, or take it out of the inventory.",
+        )
         for host in fleet.hosts
         if not host.tiers
     ]
@@ -66,8 +87,14 @@ def _addresses_differ(fleet: Fleet) -> list[Finding]:
     for address, count in counts.items():
         if count > 1:
             names = tuple(host.name for host in fleet.hosts if host.address == address)
-            findings.append(_error("inventory", names, f"{' and '.join(names)} have the same vm_address {address}.",
-                                   "Give each host the address that it has for its neighbours."))
+            findings.append(
+                _error(
+                    "inventory",
+                    names,
+                    f"{' and '.join(names)} have the same vm_address {address}.",
+                    "Give each host the address that it has for its neighbours.",
+                )
+            )
     return findings
 
 
@@ -78,8 +105,14 @@ def queues_are_served(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Findi
     if not missing:
         return []
     names = tuple(host.name for host in fleet.running("sidekiq"))
-    return [_error("C1", names, f"No Sidekiq process serves {_and(missing)}: its jobs would wait for ever.",
-                   f"Add {_and(missing)} to sidekiq_queues of {names[0]}, or leave sidekiq_queues out.")]
+    return [
+        _error(
+            "C1",
+            names,
+            f"No Sidekiq process serves {_and(missing)}: its jobs would wait for ever.",
+            f"Add {_and(missing)} to sidekiq_queues of {names[0]}, or leave sidekiq_queues out.",
+        )
+    ]
 
 
 def scheduler_runs_once(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
@@ -88,9 +121,15 @@ def scheduler_runs_once(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Fin
     if len(owners) <= 1:
         return []
     names = tuple(sorted({name.split("/")[0] for name in owners}))
-    return [_error("C2", names, f"{len(owners)} Sidekiq processes serve scheduler ({', '.join(owners)}): "
-                   "every cron job would run that often.",
-                   "Leave scheduler in one list of sidekiq_queues only.")]
+    return [
+        _error(
+            "C2",
+            names,
+            f"{len(owners)} Sidekiq processes serve scheduler ({', '.join(owners)}): "
+            "every cron job would run that often.",
+            "Leave scheduler in one list of sidekiq_queues only.",
+        )
+    ]
 
 
 def pools_hold_all_threads(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
@@ -102,8 +141,12 @@ def pools_hold_all_threads(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
         if pool < threads
     ]
     return [
-        _error("C3", (name,), f"{name}: {what} has {threads} threads on a pool of {pool} connections.",
-               f"Give it a pool of {threads}.")
+        _error(
+            "C3",
+            (name,),
+            f"{name}: {what} has {threads} threads on a pool of {pool} connections.",
+            f"Give it a pool of {threads}.",
+        )
         for name, what, pool, threads in short
     ]
 
@@ -120,23 +163,41 @@ def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
             continue
         have = int(plan.postgres.settings["max_connections"])
         if have < needed:
-            findings.append(_error("C6", (name,), f"{name}: max_connections is {have}, but {clients} clients need {needed}.",
-                                   f"Set postgres_max_connections: {needed} or more, or leave it out.",
-                                   postgres_max_connections=needed))
+            findings.append(
+                _error(
+                    "C6",
+                    (name,),
+                    f"{name}: max_connections is {have}, but {clients} clients need {needed}.",
+                    f"Set postgres_max_connections: {needed} or more, or leave it out.",
+                    postgres_max_connections=needed,
+                )
+            )
             continue
         ram_mb = next(row.mb for row in plan.memory.budget if row.what == "postgres")
         spare_mb = ram_mb - int(str(plan.postgres.settings["shared_buffers"]).removesuffix("MB"))
         most = max(needed, spare_mb // c.postgres_idle_backend_mb)
         if have > most:
-            findings.append(_error("C6", (name,), f"{name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB "
-                                   f"even when idle, and {spare_mb} MB are left for them.",
-                                   f"Set postgres_max_connections: {most} or less; {needed} are needed.",
-                                   postgres_max_connections=most))
+            findings.append(
+                _error(
+                    "C6",
+                    (name,),
+                    f"{name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB "
+                    f"even when idle, and {spare_mb} MB are left for them.",
+                    f"Set postgres_max_connections: {most} or less; {needed} are needed.",
+                    postgres_max_connections=most,
+                )
+            )
         elif have > c.postgres_max_connections_unusual_above:
-            findings.append(_warning("C6", (name,), f"{name}: max_connections is {have}; {needed} are needed. Each one more "
-                                     "leaves less memory to sort in.",
-                                     f"Set postgres_max_connections: {needed}, unless something else connects too.",
-                                     postgres_max_connections=needed))
+            findings.append(
+                _warning(
+                    "C6",
+                    (name,),
+                    f"{name}: max_connections is {have}; {needed} are needed. Each one more "
+                    "leaves less memory to sort in.",
+                    f"Set postgres_max_connections: {needed}, unless something else connects too.",
+                    postgres_max_connections=needed,
+                )
+            )
     return findings
 
 
@@ -155,8 +216,15 @@ def redis_takes_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list
         maxclients = int(plan.redis.settings["maxclients"])
         needed = ceil(clients * c.redis_client_headroom)
         if maxclients < needed or plan.redis.limit_nofile < maxclients + 32:
-            findings.append(_error("C12", (name,), f"{name}: Redis takes {maxclients} clients with {plan.redis.limit_nofile} "
-                                   f"files; {needed} are needed.", "Run fewer processes or threads."))
+            findings.append(
+                _error(
+                    "C12",
+                    (name,),
+                    f"{name}: Redis takes {maxclients} clients with {plan.redis.limit_nofile} "
+                    f"files; {needed} are needed.",
+                    "Run fewer processes or threads.",
+                )
+            )
     return findings
 
 
@@ -165,8 +233,14 @@ def media_are_reachable(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Fin
     names = tuple(host.name for host in fleet.hosts if host.runs("web", "sidekiq"))
     if fleet.media_in_object_storage or len(names) <= 1:
         return []
-    return [_error("C14", names, f"Media are on local disks, but {_and(names)} all read and write them.",
-                   "Set mastodon_s3_enabled: true and the other mastodon_s3_ variables.")]
+    return [
+        _error(
+            "C14",
+            names,
+            f"Media are on local disks, but {_and(names)} all read and write them.",
+            "Set mastodon_s3_enabled: true and the other mastodon_s3_ variables.",
+        )
+    ]
 
 
 def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
@@ -176,19 +250,41 @@ def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
         host, used_mb = plan.host, plan.memory.used_mb
         if memory.fits(host, used_mb, c):
             if plan.memory.swap_advised_mb:
-                findings.append(_warning("C16", (name,), f"{name}: {host.memory_mb} MB are tight for what runs on it ({used_mb} MB "
-                                         "when grown old).",
-                                         f"Give it {plan.memory.swap_advised_mb} MB of swap, or vm_memory_mb: {c.small_from_mb} or more.",
-                                         vm_memory_mb=c.small_from_mb))
+                findings.append(
+                    _warning(
+                        "C16",
+                        (name,),
+                        f"{name}: {host.memory_mb} MB are tight for what runs on it ({used_mb} MB when grown old).",
+                        f"Give it {plan.memory.swap_advised_mb} MB of swap, or vm_memory_mb: {c.small_from_mb} or "
+                        f"more.",
+                        vm_memory_mb=c.small_from_mb,
+                    )
+                )
             continue
         ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
         needed_mb = memory.memory_for(host, ruby_mb, streaming.count(host, c), c)
-        by_hand = [variable for variable in ("web_workers", "sidekiq_processes", "sidekiq_concurrency", "sidekiq_queues",
-                                             "streaming_processes") if getattr(host.overrides, variable) is not None]
+        by_hand = [
+            variable
+            for variable in (
+                "web_workers",
+                "sidekiq_processes",
+                "sidekiq_concurrency",
+                "sidekiq_queues",
+                "streaming_processes",
+            )
+            if getattr(host.overrides, variable) is not None
+        ]
         lower = f"Lower or leave out {_and(by_hand)} on {name}, or give" if by_hand else "Give"
         rows = ", ".join(f"{row.what} {row.mb}" for row in plan.memory.budget)
-        findings.append(_error("C16", (name,), f"{name}: {used_mb} MB are needed ({rows}), and it has {host.memory_mb}.",
-                               f"{lower} it vm_memory_mb: {needed_mb} or more.", vm_memory_mb=needed_mb))
+        findings.append(
+            _error(
+                "C16",
+                (name,),
+                f"{name}: {used_mb} MB are needed ({rows}), and it has {host.memory_mb}.",
+                f"{lower} it vm_memory_mb: {needed_mb} or more.",
+                vm_memory_mb=needed_mb,
+            )
+        )
     return findings
 
 
@@ -199,15 +295,26 @@ def ports_differ(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
         counts = Counter(port for dummy, port in _ports(plan))
         for port in sorted(port for port, count in counts.items() if count > 1):
             users = [what for what, used in _ports(plan) if used == port]
-            findings.append(_error("C17", (name,), f"{name}: {_and(users)} all listen on port {port}.", "Run fewer streaming processes."))
+            findings.append(
+                _error(
+                    "C17",
+                    (name,),
+                    f"{name}: {_and(users)} all listen on port {port}.",
+                    "Run fewer streaming processes.",
+                )
+            )
     return findings
 
 
 def nginx_outwaits_puma(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C18. nginx waits 60 to 300 s for Rails; given up earlier, a request is sent again while the first still runs."""
     return [
-        _error("C18", (name,), f"{name}: nginx waits {plan.nginx.proxy_read_timeout_seconds} s for Rails.",
-               "Set nginx_proxy_read_timeout_seconds in mastodon_plan_coefficients between 60 and 300.")
+        _error(
+            "C18",
+            (name,),
+            f"{name}: nginx waits {plan.nginx.proxy_read_timeout_seconds} s for Rails.",
+            "Set nginx_proxy_read_timeout_seconds in mastodon_plan_coefficients between 60 and 300.",
+        )
         for name, plan in hosts.items()
         if plan.nginx and not 60 <= plan.nginx.proxy_read_timeout_seconds <= 300
     ]
@@ -216,9 +323,14 @@ def nginx_outwaits_puma(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Fin
 def workers_fit_the_cores(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """Workers beyond the cores were measured to cost memory and latency, and to carry nothing more."""
     return [
-        _warning("workers", (name,), f"{name}: {plan.web.workers} Puma workers on {plan.host.vcpus} vCPU carry no more than "
-                 f"{plan.host.vcpus}, and answer later.", f"Set web_workers: {plan.host.vcpus}, or leave it out.",
-                 web_workers=plan.host.vcpus)
+        _warning(
+            "workers",
+            (name,),
+            f"{name}: {plan.web.workers} Puma workers on {plan.host.vcpus} vCPU carry no more than "
+            f"{plan.host.vcpus}, and answer later.",
+            f"Set web_workers: {plan.host.vcpus}, or leave it out.",
+            web_workers=plan.host.vcpus,
+        )
         for name, plan in hosts.items()
         if plan.web and plan.web.workers > plan.host.vcpus
     ]
@@ -227,10 +339,15 @@ def workers_fit_the_cores(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[F
 def threads_are_useful(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """A Sidekiq process gains nothing from more than 25 threads; processes do the work, one a core."""
     return [
-        _warning("threads", (name,), f"{name}: Sidekiq {process.name} has {process.concurrency} threads; nothing is gained "
-                 f"beyond {c.sidekiq_threads_waiting}.",
-                 f"Set sidekiq_concurrency: {c.sidekiq_threads_waiting} or less, and more sidekiq_processes if cores are idle.",
-                 sidekiq_concurrency=c.sidekiq_threads_waiting)
+        _warning(
+            "threads",
+            (name,),
+            f"{name}: Sidekiq {process.name} has {process.concurrency} threads; nothing is gained "
+            f"beyond {c.sidekiq_threads_waiting}.",
+            f"Set sidekiq_concurrency: {c.sidekiq_threads_waiting} or less, and more sidekiq_processes if cores are "
+            f"idle.",
+            sidekiq_concurrency=c.sidekiq_threads_waiting,
+        )
         for name, plan in hosts.items()
         if plan.sidekiq
         for process in plan.sidekiq.processes
@@ -302,4 +419,6 @@ def _error(constraint: str, hosts: tuple[str, ...], message: str, advice: str, *
 
 
 def _warning(constraint: str, hosts: tuple[str, ...], message: str, advice: str, **remedy: int) -> Finding:
-    return Finding(constraint=constraint, severity="warning", hosts=hosts, message=message, advice=advice, remedy=remedy)
+    return Finding(
+        constraint=constraint, severity="warning", hosts=hosts, message=message, advice=advice, remedy=remedy
+    )

@@ -31,7 +31,8 @@ def _host_table(plan: HostPlan) -> str:
     lines.append(f"  memory: {memory.used_mb} of {memory.total_mb} MB")
     widest = max(memory.used_mb, memory.total_mb)
     lines += [
-        f"    {row.what:<10} {row.mb:>7} MB  {'#' * max(1, round(_BAR_WIDTH * row.mb / widest))}" for row in memory.budget
+        f"    {row.what:<10} {row.mb:>7} MB  {'#' * max(1, round(_BAR_WIDTH * row.mb / widest))}"
+        for row in memory.budget
     ]
     free_mb = memory.total_mb - memory.used_mb
     if free_mb > 0:

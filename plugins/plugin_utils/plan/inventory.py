@@ -12,9 +12,9 @@ from .model import TIERS, Finding, Fleet, Host, Overrides
 from .queues import check_entry, queue_name
 
 # The inventory contract: the tiers, the parts of the data tiers, and what later versions give a meaning.
-PARTS = ("postgres_primary", "redis_core")
+PARTS = {"postgres": "postgres_primary", "redis": "redis_core"}
 NOT_YET = ("postgres_replica", "pgbouncer", "redis_replica", "redis_cache", "redis_sidekiq", "metrics")
-GROUPS = (*TIERS, *PARTS, *NOT_YET, "builder")
+GROUPS = (*TIERS, *PARTS.values(), *NOT_YET, "builder")
 
 SIZES = ("vm_vcpus", "vm_memory_mb", "vm_address")
 # Inventory variable: field of Overrides, least and greatest value.
@@ -28,6 +28,8 @@ _COUNTS = {
 }
 OVERRIDES = (*_COUNTS, "sidekiq_queues")
 _MEMORY_MB = (512, 16 * 1024 * 1024)
+# A VM sold with 4096 MB shows a little less: the kernel and the firmware take their part first.
+_DECLARED_OVER_FOUND = 1.1
 _UNIT = re.compile(r"(?i)\s*([0-9]+(?:\.[0-9]+)?)\s*(k|m|g|t)i?b?\s*")
 _UNIT_MB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
 
@@ -39,10 +41,11 @@ def read_inventory(
 ) -> tuple[Fleet, tuple[Finding, ...]]:
     """The fleet that the inventory describes, and what is wrong with the description.
 
+    hosts: for each host its sizes and overrides; found_memory_mb is what its facts say, to compare with what is declared.
     Numbers may come as text, as `-e` gives them. A value that cannot be read is left out of the fleet, so
     the fleet is only to be used if no finding is an error.
     """
-    findings = _check_groups(groups)
+    findings = _check_names(groups) + _check_parts(groups)
     fleet = []
     for name in sorted(hosts):
         tiers = frozenset(tier for tier in TIERS if name in groups.get(tier, ()))
@@ -62,7 +65,8 @@ def _read_host(name: str, given: Mapping[str, object], tiers: frozenset[str]) ->
                 name,
                 f"{name}: {' and '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not known: neither declared, "
                 "nor found in the facts of this run or an earlier one.",
-                f"Make {name} reachable, or declare in host_vars/{name}.yml: " + ", ".join(_EXAMPLES[size] for size in unknown),
+                f"Make {name} reachable, or declare in host_vars/{name}.yml: "
+                + ", ".join(_EXAMPLES[size] for size in unknown),
             )
         )
 
@@ -92,6 +96,18 @@ def _read_host(name: str, given: Mapping[str, object], tiers: frozenset[str]) ->
                     f"Type for example in host_vars/{name}.yml: {_EXAMPLES['vm_address']}",
                 )
             )
+    found_mb = _whole(given.get("found_memory_mb"))
+    if found_mb and memory_mb and memory_mb > found_mb * _DECLARED_OVER_FOUND:
+        findings.append(
+            Finding(
+                constraint="declared",
+                severity="warning",
+                hosts=(name,),
+                message=f"{name}: vm_memory_mb declares {memory_mb} MB, and the host has {found_mb}.",
+                advice=f"Set vm_memory_mb: {found_mb}, or give the host what is declared.",
+                remedy={"vm_memory_mb": found_mb},
+            )
+        )
     queues, wrong = _read_queues(name, given.get("sidekiq_queues"))
     findings += wrong
     processes = counts["sidekiq_processes"]
@@ -121,7 +137,9 @@ def _read_queues(name: str, value: object) -> tuple[tuple[tuple[str, ...], ...] 
         return None, []
     example = 'Type for example: sidekiq_queues: [default, "push,4"], or a list of such lists, one a process.'
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
-        return None, [_input(name, f"{name}: sidekiq_queues is {value!r}; allowed: a list of queues that is not empty.", example)]
+        return None, [
+            _input(name, f"{name}: sidekiq_queues is {value!r}; allowed: a list of queues that is not empty.", example)
+        ]
     nested = [isinstance(entry, Sequence) and not isinstance(entry, (str, bytes)) for entry in value]
     lists = [list(entry) for entry in value] if all(nested) else [list(value)]
     problems = []
@@ -130,13 +148,45 @@ def _read_queues(name: str, value: object) -> tuple[tuple[tuple[str, ...], ...] 
             problems.append("a list of queues is empty; type the queues of that process")
         problems += [wrong for wrong in map(check_entry, entries) if wrong]
         names = [queue_name(entry) for entry in entries if isinstance(entry, str)]
-        problems += [f"{queue} is listed twice in one process" for queue in sorted(set(names)) if names.count(queue) > 1]
+        problems += [
+            f"{queue} is listed twice in one process" for queue in sorted(set(names)) if names.count(queue) > 1
+        ]
     if problems:
         return None, [_input(name, f"{name}: sidekiq_queues: {'; '.join(dict.fromkeys(problems))}.", example)]
     return tuple(tuple(entries) for entries in lists), []
 
 
-def _check_groups(groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+def _check_parts(groups: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Exactly one host leads each data tier, and nothing runs on groups that this version does not set up."""
+    findings = []
+    for tier, part in PARTS.items():
+        leaders = sorted(groups.get(part, ()))
+        if groups.get(tier) and len(leaders) != 1:
+            found = f"{len(leaders)} hosts ({', '.join(leaders)})" if leaders else "no host"
+            findings.append(
+                Finding(
+                    constraint="inventory",
+                    severity="error",
+                    hosts=tuple(leaders),
+                    message=f"Group {part} has {found}; it takes exactly one, which holds the data.",
+                    advice=f"Put one host into {tier}: children: {part}: hosts: in the inventory.",
+                )
+            )
+    for group in NOT_YET:
+        if groups.get(group):
+            findings.append(
+                Finding(
+                    constraint="inventory",
+                    severity="error",
+                    hosts=tuple(sorted(groups[group])),
+                    message=f"Group {group} has hosts, and this version does not set up {group}.",
+                    advice=f"Take the hosts out of {group}.",
+                )
+            )
+    return findings
+
+
+def _check_names(groups: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Groups whose name is nearly one of the contract's, and queue groups outside `sidekiq`."""
     findings = []
     for group in sorted(groups):
@@ -150,7 +200,8 @@ def _check_groups(groups: Mapping[str, Sequence[str]]) -> list[Finding]:
                         constraint="inventory",
                         severity="error",
                         hosts=tuple(outside),
-                        message=f"Group {group} is not a child of sidekiq, so nothing would run on {', '.join(outside)}.",
+                        message=f"Group {group} is not a child of sidekiq, so nothing would run on "
+                        f"{', '.join(outside)}.",
                         advice=f"Put {group} under sidekiq: children: in the inventory.",
                     )
                 )
@@ -163,7 +214,8 @@ def _check_groups(groups: Mapping[str, Sequence[str]]) -> list[Finding]:
                     severity="error",
                     hosts=tuple(sorted(groups[group])),
                     message=f"Group {group} means nothing here, and its name is nearly {near}.",
-                    advice=f"Rename it to {near}, or, if it is meant to be a group of your own, to something less alike.",
+                    advice=f"Rename it to {near}, or, if it is meant to be a group of your own, to something less "
+                    f"alike.",
                 )
             )
     return findings

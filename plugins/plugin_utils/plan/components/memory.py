@@ -178,7 +178,8 @@ def budget(
         "postgres": (set_aside.postgres_mb, "the share of PostgreSQL: buffers, backends and what they sort"),
         "redis": (
             set_aside.redis_mb,
-            f"{c.redis_fork_factor:g} x maxmemory {set_aside.redis_maxmemory_mb} MB: a fork copies pages while it saves",
+            f"{c.redis_fork_factor:g} x maxmemory {set_aside.redis_maxmemory_mb} MB: a fork copies pages while it "
+            f"saves",
         ),
         "nginx": (set_aside.nginx_mb, "workers and their buffers"),
         "streaming": (set_aside.streaming_mb, f"{streaming_process_mb(host, c)} a process"),
@@ -197,8 +198,8 @@ def budget(
     reasons = {f"memory.budget.{what}": f"{mb} MB = {why}" for what, (mb, why) in present.items()}
     reasons["memory.total_mb"] = f"{host.memory_mb} = the memory of {host.name}, declared or found"
     reasons["memory.used_mb"] = f"{used_mb} = the sum of the budget, of processes grown old"
-    reasons["memory.swap_advised_mb"] = (
-        f"{swap_mb} = " + (f"below {c.small_from_mb} MB estimates may touch swap" if swap_mb else "not needed at this size")
+    reasons["memory.swap_advised_mb"] = f"{swap_mb} = " + (
+        f"below {c.small_from_mb} MB estimates may touch swap" if swap_mb else "not needed at this size"
     )
     return memory, reasons
 
@@ -216,7 +217,9 @@ def _process_mb(host: Host, c: Coefficients) -> int:
     return sidekiq_mb(host.overrides.sidekiq_concurrency or c.sidekiq_threads_computing, c)
 
 
-def _wishes(host: Host, web: bool, sidekiq: bool, c: Coefficients) -> Iterator[Literal["web worker", "Sidekiq process"]]:
+def _wishes(
+    host: Host, web: bool, sidekiq: bool, c: Coefficients
+) -> Iterator[Literal["web worker", "Sidekiq process"]]:
     """What the cores could use beyond the least, in the order in which memory is spent on it."""
     workers = workers_limit(host, c) if web and host.runs("web") else 0
     processes = processes_limit(host, c) - 1 if sidekiq and host.runs("sidekiq") else 0

@@ -38,11 +38,15 @@ def size(host: Host, puma_threads: int, c: Coefficients) -> tuple[Nginx, Reasons
         "nginx.worker_connections": f"{connections} = both sides of every request; {c.nginx_connections_tiny}, "
         f"{c.nginx_connections_small} or {c.nginx_connections_large} by the memory of the host",
         "nginx.worker_rlimit_nofile": f"{files} = 2 x {connections} + 1024",
-        "nginx.limit_nofile": f"{nginx.limit_nofile} = at least worker_rlimit_nofile; limits.conf does not reach a unit",
-        "nginx.upstream_keepalive": f"{keepalive} = the {puma_threads} threads of Puma, {_KEEPALIVE_LEAST} to {_KEEPALIVE_MOST}",
-        "nginx.upstream_keepalive_timeout_seconds": f"{keepalive_seconds} = below Puma's {c.web_persistent_timeout_seconds}, "
+        "nginx.limit_nofile": f"{nginx.limit_nofile} = at least worker_rlimit_nofile; limits.conf does not reach a "
+        f"unit",
+        "nginx.upstream_keepalive": f"{keepalive} = the {puma_threads} threads of Puma, {_KEEPALIVE_LEAST} to "
+        f"{_KEEPALIVE_MOST}",
+        "nginx.upstream_keepalive_timeout_seconds": f"{keepalive_seconds} = below Puma's "
+        f"{c.web_persistent_timeout_seconds}, "
         "so that nginx never reuses a connection that Puma is closing",
-        "nginx.proxy_read_timeout_seconds": f"{nginx.proxy_read_timeout_seconds} = longer than Rails works on a request, "
+        "nginx.proxy_read_timeout_seconds": f"{nginx.proxy_read_timeout_seconds} = longer than Rails works on a "
+        f"request, "
         "which a client would send again",
         "nginx.client_max_body_size_mb": f"{c.nginx_body_size_mb} = Mastodon's own, for videos",
     }

@@ -24,7 +24,9 @@ def needed_connections(clients: int, c: Coefficients) -> int:
     return ceil(clients * c.postgres_client_headroom) + direct
 
 
-def size(host: Host, set_aside: Reserve, clients: int, bind: tuple[str, ...], c: Coefficients) -> tuple[Postgres, Reasons]:
+def size(
+    host: Host, set_aside: Reserve, clients: int, bind: tuple[str, ...], c: Coefficients
+) -> tuple[Postgres, Reasons]:
     """PostgreSQL of one host.
 
     clients: connections that all processes of the fleet may hold at once.
@@ -47,13 +49,20 @@ def size(host: Host, set_aside: Reserve, clients: int, bind: tuple[str, ...], c:
     app_limit = max(1, max_connections - reserved_connections(c))
     settings: dict[str, tuple[str | int, str]] = {
         "max_connections": (max_connections, _why_connections(host, clients, needed, least, c)),
-        "superuser_reserved_connections": (c.postgres_connections_superuser, "kept for a person when all others are taken"),
-        "shared_buffers": (f"{shared_mb}MB", f"a quarter of PostgreSQL's {ram_mb} MB, at least {c.postgres_shared_buffers_minimum_mb}"),
+        "superuser_reserved_connections": (
+            c.postgres_connections_superuser,
+            "kept for a person when all others are taken",
+        ),
+        "shared_buffers": (
+            f"{shared_mb}MB",
+            f"a quarter of PostgreSQL's {ram_mb} MB, at least {c.postgres_shared_buffers_minimum_mb}",
+        ),
         "effective_cache_size": (f"{ram_mb * 3 // 4}MB", f"three quarters of PostgreSQL's {ram_mb} MB"),
         "maintenance_work_mem": (f"{maintenance_mb}MB", f"a sixteenth of PostgreSQL's {ram_mb} MB, 32 to 8192"),
         "work_mem": (
             f"{work_mb}MB",
-            f"({ram_mb} - {shared_mb}) MB / {sorters} sorts at once / hash_mem_multiplier {c.postgres_hash_mem_multiplier:g}, "
+            f"({ram_mb} - {shared_mb}) MB / {sorters} sorts at once / hash_mem_multiplier "
+            f"{c.postgres_hash_mem_multiplier:g}, "
             f"{2 if tiny else 4} to 64",
         ),
         "wal_buffers": (f"{wal_buffers_mb}MB", "3 % of shared_buffers, up to 16"),
@@ -66,7 +75,10 @@ def size(host: Host, set_aside: Reserve, clients: int, bind: tuple[str, ...], c:
         "huge_pages": ("try" if shared_mb >= 2048 else "off", "tried from 2 GB of shared_buffers on"),
         "jit": ("off", "compiling costs more than Mastodon's short queries take"),
         "wal_compression": ("lz4", "less to write, for little CPU"),
-        "autovacuum_max_workers": (3 if host.vcpus < 16 else 4 if host.vcpus < 32 else 5, "3, 4 from 16 vCPU, 5 from 32"),
+        "autovacuum_max_workers": (
+            3 if host.vcpus < 16 else 4 if host.vcpus < 32 else 5,
+            "3, 4 from 16 vCPU, 5 from 32",
+        ),
         "max_worker_processes": (worker_processes, "one a vCPU, PostgreSQL's own 8 below four"),
     }
     if parallel:

@@ -40,8 +40,10 @@ def size(host: Host, share: RubyShare, bind: str, c: Coefficients) -> tuple[Web,
         "web.bind": f"{bind} = where nginx reaches Puma",
         "web.port": f"{PORT} = Mastodon's own",
         "web.persistent_timeout_seconds": f"{web.persistent_timeout_seconds} = Mastodon's own",
-        "web.memory_high_mb": f"{web.memory_high_mb} = {c.memory_high_factor:g} x the estimate of {estimate_mb} MB ({estimate})",
-        "web.memory_max_mb": f"{web.memory_max_mb} = {c.memory_max_factor:g} x the estimate of {estimate_mb} MB ({estimate})",
+        "web.memory_high_mb": f"{web.memory_high_mb} = {c.memory_high_factor:g} x the estimate of {estimate_mb} MB "
+        f"({estimate})",
+        "web.memory_max_mb": f"{web.memory_max_mb} = {c.memory_max_factor:g} x the estimate of {estimate_mb} MB "
+        f"({estimate})",
         "web.limit_nofile": f"{web.limit_nofile} = room for requests and outgoing connections; the default is 1024",
         "web.stop_timeout_seconds": f"{web.stop_timeout_seconds} = requests under way may end",
     }

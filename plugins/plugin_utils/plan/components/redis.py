@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from ..coefficients import Coefficients
-from ..model import Host, Redis, Reasons, Sidekiq, Streaming, Web
+from ..model import Reasons, Redis, Sidekiq, Streaming, Web
 from .memory import Reserve
 
 PORT = 6379
@@ -36,7 +36,10 @@ def size(set_aside: Reserve, worst_case_clients: int, bind: tuple[str, ...], c: 
     maxmemory_mb = set_aside.redis_maxmemory_mb
     maxclients = max(c.redis_clients_minimum, ceil(worst_case_clients * c.redis_client_headroom / 500) * 500)
     settings: dict[str, tuple[str | int, str]] = {
-        "maxmemory": (f"{maxmemory_mb}mb", f"{c.redis_share:.0%} of the host, {c.redis_minimum_mb} to {c.redis_maximum_mb} MB"),
+        "maxmemory": (
+            f"{maxmemory_mb}mb",
+            f"{c.redis_share:.0%} of the host, {c.redis_minimum_mb} to {c.redis_maximum_mb} MB",
+        ),
         "maxmemory-policy": ("noeviction", "queues and feeds must never be dropped"),
         "maxclients": (
             maxclients,

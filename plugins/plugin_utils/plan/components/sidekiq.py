@@ -38,13 +38,20 @@ def size(host: Host, slots: Sequence[Slot], share: RubyShare, c: Coefficients) -
         reasons[f"{prefix}.concurrency"] = _why_threads(host, slot, concurrency, c)
         reasons[f"{prefix}.db_pool"] = f"{concurrency} = one connection for each thread"
         estimate = f"{estimate_mb} MB ({c.sidekiq_process_mb} + {c.sidekiq_thread_mb} x {concurrency})"
-        reasons[f"{prefix}.memory_high_mb"] = f"{process.memory_high_mb} = {c.memory_high_factor:g} x the estimate of {estimate}"
-        reasons[f"{prefix}.memory_max_mb"] = f"{process.memory_max_mb} = {c.memory_max_factor:g} x the estimate of {estimate}"
+        reasons[f"{prefix}.memory_high_mb"] = (
+            f"{process.memory_high_mb} = {c.memory_high_factor:g} x the estimate of {estimate}"
+        )
+        reasons[f"{prefix}.memory_max_mb"] = (
+            f"{process.memory_max_mb} = {c.memory_max_factor:g} x the estimate of {estimate}"
+        )
     reasons["sidekiq.processes"] = _why_processes(host, share, len(slots), c)
     reasons["sidekiq.stop_timeout_seconds"] = (
-        f"{c.sidekiq_stop_timeout_seconds} = Sidekiq waits 25 s for its jobs and then puts them back; killed earlier they are lost"
+        f"{c.sidekiq_stop_timeout_seconds} = Sidekiq waits 25 s for its jobs and then puts them back; killed earlier "
+        f"they are lost"
     )
-    reasons["sidekiq.limit_nofile"] = f"{c.limit_nofile} = up to 512 outgoing connections a process; the default is 1024"
+    reasons["sidekiq.limit_nofile"] = (
+        f"{c.limit_nofile} = up to 512 outgoing connections a process; the default is 1024"
+    )
     sidekiq = Sidekiq(
         processes=tuple(processes),
         stop_timeout_seconds=c.sidekiq_stop_timeout_seconds,
@@ -62,7 +69,7 @@ def _threads(host: Host, slots: Sequence[Slot], left_mb: int, c: Coefficients) -
     targets = [target_threads(slot.queues, c) for slot in slots]
     order = sorted(range(len(slots)), key=lambda index: -targets[index])
     step_mb = _STEP_THREADS * c.sidekiq_thread_mb
-    for dummy in range(0, c.sidekiq_threads_waiting, _STEP_THREADS):
+    for _step in range(0, c.sidekiq_threads_waiting, _STEP_THREADS):
         for index in order:
             if threads[index] + _STEP_THREADS > targets[index]:
                 continue
@@ -82,7 +89,8 @@ def _why_processes(host: Host, share: RubyShare, count: int, c: Coefficients) ->
     if count >= limit:
         return f"{count} = one a core: two processes do more than twice the work of one with many threads"
     wanted = f"; one more {share.missing} from {share.missing_from_memory_mb} MB on" if share.missing else ""
-    return f"{count} = what the memory pays for; {host.vcpus} vCPU could use {limit}, with more than twice the work at two{wanted}"
+    cores = f"{host.vcpus} vCPU could use {limit}, with more than twice the work at two"
+    return f"{count} = what the memory pays for; {cores}{wanted}"
 
 
 def _why_queues(host: Host, slot: Slot, count: int) -> str:

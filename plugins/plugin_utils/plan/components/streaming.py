@@ -41,6 +41,7 @@ def size(host: Host, ruby_clients: int, bind: str, c: Coefficients) -> tuple[Str
         "streaming.processes": f"{processes} = {why}; ports from {FIRST_PORT} upwards",
         "streaming.db_pool": f"{pool} = beside {ruby_clients} connections of Ruby; {c.streaming_db_pool} from "
         f"{c.streaming_db_pool_small_below_clients} on",
-        "streaming.memory_max_mb": f"{streaming.memory_max_mb} = {c.memory_max_factor:g} x the estimate of {estimate_mb} MB a process",
+        "streaming.memory_max_mb": f"{streaming.memory_max_mb} = {c.memory_max_factor:g} x the estimate of "
+        f"{estimate_mb} MB a process",
         "streaming.limit_nofile": f"{c.limit_nofile} = Mastodon's own unit: a connection is a file",
     }
