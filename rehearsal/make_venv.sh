@@ -20,7 +20,10 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv >/dev/null
 fi
 
-[ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
+# An environment whose Python is gone, after an upgrade of the system, is of no use.
+if ! .venv/bin/python -c '' 2>/dev/null; then
+    "$python" -m venv --clear .venv
+fi
 echo "Installing $requirements into .venv: about a minute"
 if ! said=$(.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" 2>&1); then
     echo "$said" >&2
