@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Looks at what a host holds already, before anything is decided about it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: See what a host holds already - components, data, instance and release
+version_added: 0.1.0
+author:
+  - The fediops.mastodon contributors (@fediops)
+description:
+  - Reads a few files and runs no command, so it costs no more than a ping. It changes nothing.
+  - With it a playbook refuses to touch data that is not the inventory's own, before the first change.
+options:
+  root:
+    description: The directory below which the host's files lie.
+    type: path
+    default: /
+attributes:
+  check_mode:
+    description: It only reads.
+    support: full
+  diff_mode:
+    description: It only reads.
+    support: none
+  platform:
+    description: Debian.
+    platforms: debian
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at what the host holds already
+  fediops.mastodon.host_state:
+  register: mastodon_host_state
+
+- name: Refuse the data of another major version
+  ansible.builtin.assert:
+    that: mastodon_host_state.components.postgres.versions in ([], [17])
+"""
+
+RETURN = r"""
+components:
+  description: What is installed, and whether it holds data.
+  returned: always
+  type: dict
+  contains:
+    postgres:
+      description: C(installed), C(data), and C(versions), the major versions of the clusters that hold data.
+      type: dict
+      sample: {installed: true, data: true, versions: [17]}
+    redis:
+      description: C(installed) and C(data).
+      type: dict
+      sample: {installed: true, data: false}
+    nginx:
+      description: C(installed).
+      type: dict
+      sample: {installed: true}
+    ruby:
+      description: C(installed), the distribution's, and C(versions), those below C(/opt/ruby).
+      type: dict
+      sample: {installed: false, versions: ["3.4.7"]}
+instance:
+  description: The record of the instance whose data this is, or nothing.
+  returned: always
+  type: dict
+release:
+  description: The record of the release that was deployed last, or nothing.
+  returned: always
+  type: dict
+current_release:
+  description: The release that C(/opt/mastodon/current) points to, or nothing.
+  returned: always
+  type: str
+owed:
+  description: What the host owes to its services.
+  returned: always
+  type: list
+  elements: str
+  sample: [restart redis-server.service]
+users:
+  description: Which of the users of all components exist.
+  returned: always
+  type: list
+  elements: str
+  sample: [mastodon, postgres, redis, www-data]
+"""
+
+import json
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.fediops.mastodon.plugins.module_utils.owed import STATE_DIRECTORY, Owed
+
+INSTANCE_RECORD = "var/lib/postgresql/fediops-instance.json"
+RELEASE_RECORD = f"{STATE_DIRECTORY}/release.json".lstrip("/")
+USERS = ("mastodon", "postgres", "redis", "www-data")
+
+
+def look(root: Path) -> dict:
+    """Return the state of the host whose files lie below root. Raises ValueError for a record that is no JSON."""
+    clusters = sorted(int(path.parts[-3]) for path in root.glob("var/lib/postgresql/[0-9]*/*/PG_VERSION"))
+    redis = root / "var/lib/redis"
+    return {
+        "components": {
+            "postgres": {
+                "installed": any(root.glob("usr/lib/postgresql/*/bin/postgres")),
+                "data": bool(clusters),
+                "versions": sorted(set(clusters)),
+            },
+            "redis": {
+                "installed": (root / "usr/bin/redis-server").exists(),
+                "data": any(redis.glob("*.rdb")) or any(redis.glob("appendonlydir/*")),
+            },
+            "nginx": {"installed": (root / "usr/sbin/nginx").exists()},
+            "ruby": {
+                "installed": (root / "usr/bin/ruby").exists(),
+                "versions": sorted(path.parts[-3] for path in root.glob("opt/ruby/*/bin/ruby")),
+            },
+        },
+        "instance": record(root / INSTANCE_RECORD),
+        "release": record(root / RELEASE_RECORD),
+        "current_release": current_release(root / "opt/mastodon/current"),
+        "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
+        "users": users(root / "etc/passwd"),
+    }
+
+
+def record(path: Path) -> dict | None:
+    """Return what a record says, or nothing where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        # To go on as if there were no record would be to treat a living instance as a new one.
+        raise ValueError(f"{path} is not readable as JSON ({error}); put back the copy of your last backup") from error
+
+
+def current_release(link: Path) -> str | None:
+    """Return the name of the release that a link points to, or nothing."""
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def users(path: Path) -> list[str]:
+    """Return which of the components' users are in a passwd file."""
+    try:
+        present = {line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines()}
+    except FileNotFoundError:
+        present = set()
+    return [name for name in USERS if name in present]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/"}}, supports_check_mode=True)
+    try:
+        state = look(Path(module.params["root"]))
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **state)
+
+
+if __name__ == "__main__":
+    main()
