@@ -74,8 +74,6 @@ def main() -> None:
             "-m",
             "pip",
             "download",
-            "--quiet",
-            "--quiet",
             "--no-deps",
             "--dest",
             str(cache),
