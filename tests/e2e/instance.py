@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A deployed instance on one box, as tests look at it: from outside as a client, and inside its host's container.
+
+Nothing here knows which application was deployed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from e2e.client import Client, sign_in
+
+CURRENT = "/opt/mastodon/current"
+WEB_PORT, STREAMING_PORT = 3000, 4000
+BOOT_SECONDS = 90
+
+# Runs inside the host: what a client of the machine itself sees of a port.
+ASK = """
+import http.client, json, sys
+port, requests = json.loads(sys.stdin.read())
+for method, path, headers, body in requests:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body=body, headers=headers)
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    print(json.dumps([answer.status, {name.lower(): value for name, value in answer.getheaders()}, text]))
+    connection.close()
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a request; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true value of `condition`; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+    return value
+
+
+class Instance:
+    """The instance that a summary.json describes: {url, ca_file, resolve, owner, token, hosts}."""
+
+    def __init__(self, summary: Mapping[str, Any]) -> None:
+        self.summary = summary
+        self.domain = summary["url"].removeprefix("https://")
+        (self.host,) = summary["hosts"].values()
+        self.owner = summary["owner"]
+        self._numbers = count(1)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Instance:
+        """Read summary.json."""
+        return cls(json.loads(Path(path).read_text()))
+
+    # from outside
+
+    def client(self) -> Client:
+        """The owner's client."""
+        return Client.from_summary(self.summary)
+
+    def another_client(self) -> Client:
+        """Another client of the owner's, with a token of its own."""
+        token = sign_in(
+            self.summary["url"], self.summary["ca_file"], self.owner["email"], self.owner["password"],
+            self.summary["resolve"],
+        )  # fmt: skip
+        return Client.from_summary(self.summary, token)
+
+    # inside the host
+
+    def run(self, *argv: str, stdin: str | None = None) -> Done:
+        """Run a command as root in the host's container."""
+        done = subprocess.run(
+            ["docker", "exec", "-i", self.host["container"], *argv],
+            input=stdin or "", capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def output(self, *argv: str) -> str:
+        """The output of a command that must succeed."""
+        done = self.run(*argv)
+        assert done.status == 0, done.stderr
+        return done.stdout.strip()
+
+    def units(self, pattern: str) -> list[str]:
+        """The loaded units whose names match."""
+        return [line.split()[0] for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()]
+
+    def environment(self, pattern: str) -> dict[str, str]:
+        """What a unit puts into the environment of its process."""
+        unit = self.units(pattern)[0]
+        shown = self.output("systemctl", "show", "--property", "Environment", "--value", unit)
+        return dict(word.split("=", 1) for word in shlex.split(shown))
+
+    def setting(self, name: str) -> str:
+        """A value of the env file that the application reads; empty where it has none."""
+        words = shlex.split(self.output("cat", f"{CURRENT}/.env.production"), comments=True)
+        return dict(word.split("=", 1) for word in words if "=" in word).get(name, "")
+
+    def redis(self, *command: str) -> list[str]:
+        """The lines that Redis answers."""
+        environment = ["env", f"REDISCLI_AUTH={self.setting('REDIS_PASSWORD')}"] if self.setting("REDIS_PASSWORD") else []
+        return self.output(*environment, "redis-cli", "--no-auth-warning", *command).splitlines()
+
+    def sql(self, query: str) -> list[str]:
+        """The rows that the application's database answers."""
+        return self.output("runuser", "-u", "postgres", "--", "psql", "-XAtqc", query, "mastodon_production").splitlines()
+
+    def ask(self, *requests: tuple, port: int = WEB_PORT) -> list[Answer]:
+        """Ask a port of the host's loopback: each request is (method, path[, headers[, body]])."""
+        full = [(*request, *({}, None)[len(request) - 2 :]) for request in requests]
+        done = self.run("python3", "-c", ASK, stdin=json.dumps([port, full]))
+        assert done.status == 0, done.stderr
+        return [Answer(*json.loads(line)) for line in done.stdout.splitlines()]
+
+    def proxied(self, **more: str) -> dict[str, str]:
+        """The headers that a proxy sets."""
+        headers = {"Host": self.domain, "X-Forwarded-Proto": "https"}
+        return headers | {name.replace("_", "-"): value for name, value in more.items()}
+
+    def _transient(self, options: list[str], environment: Mapping[str, str], argv: tuple[str, ...]) -> list[str]:
+        settings = [f"--setenv={name}={value}" for name, value in environment.items()]
+        return [
+            "systemd-run", "--quiet", "--uid=mastodon", f"--working-directory={CURRENT}", "--service-type=exec",
+            *options, *settings, "--", *argv,
+        ]  # fmt: skip
+
+    def app(self, *argv: str, without: str | None = None, **environment: str) -> Done:
+        """Run a command as the application's user, in the release, with the environment of the web unit."""
+        whole = self.environment("mastodon-web.service") | environment
+        whole.pop(without, None)
+        return self.run(*self._transient(["--wait", "--pipe", "--collect"], whole, ("/usr/bin/env", *argv)))
+
+    @contextmanager
+    def process(self, like: str, *argv: str, **environment: str) -> Iterator[Process]:
+        """Start a process of our own, with the environment of the units `like`; it is gone afterwards."""
+        unit = f"contract-{os.getpid()}-{next(self._numbers)}.service"
+        whole = self.environment(like) | environment
+        started = self.run(*self._transient([f"--unit={unit}", "--property=RemainAfterExit=yes"], whole, ("/usr/bin/env", *argv)))
+        assert started.status == 0, started.stderr
+        try:
+            yield Process(self, unit)
+        finally:
+            self.run("systemctl", "kill", "--signal=KILL", unit)
+            self.run("systemctl", "stop", unit)
+            self.run("systemctl", "reset-failed", unit)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that a test started."""
+
+    instance: Instance
+    unit: str
+
+    def show(self, name: str) -> str:
+        """A property of its unit."""
+        return self.instance.output("systemctl", "show", "--property", name, "--value", self.unit)
+
+    def signal(self, name: str) -> None:
+        """Send it a signal, and nobody else."""
+        self.instance.output("systemctl", "kill", "--kill-whom=main", f"--signal={name}", self.unit)
+
+    def log(self) -> str:
+        """All that it printed."""
+        return self.instance.output("journalctl", "--unit", self.unit, "--output", "cat", "--no-pager")
+
+    def wait(self, seconds: float = BOOT_SECONDS) -> int:
+        """Wait until it ends, and return its status (128 + the signal that killed it)."""
+        wait_until(lambda: self.show("SubState") in {"exited", "failed", "dead"}, seconds, f"the end of:\n{self.log()}")
+        killed = self.show("ExecMainCode") != "1"
+        return int(self.show("ExecMainStatus")) + (128 if killed else 0)
+
+    def wait_for_log(self, text: str, seconds: float = BOOT_SECONDS) -> str:
+        """Wait until it prints something, and return all that it printed."""
+        return wait_until(lambda: text in (log := self.log()) and log, seconds, f"{text!r} in:\n{self.log()}")
