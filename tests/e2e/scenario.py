@@ -12,12 +12,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Scenario:
-    """One scenario of molecule/; its fleet lives under .cache/molecule, apart from a person's own rehearsal."""
+    """One scenario of molecule/; its fleet lives under .cache/fleets, apart from a person's own rehearsal."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.folder = CHECKOUT / ".cache/molecule" / name
-        self.state = self.folder / "fleet"
+        self.state = CHECKOUT / ".cache/fleets" / name
 
     def step(self, command: str) -> None:
         """Run one step (create, converge, destroy, ...). Raises CalledProcessError when it fails."""
@@ -29,7 +28,10 @@ class Scenario:
                 **os.environ,
                 # Molecule starts ansible-playbook by its bare name.
                 "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-                "MOLECULE_EPHEMERAL_DIRECTORY": str(self.folder),
+                # By itself Molecule would share a directory between all checkouts whose folders have the same name.
+                "MOLECULE_EPHEMERAL_DIRECTORY": str(CHECKOUT / ".cache/molecule" / self.name),
+                # Otherwise it looks for a scenario called default, and calls it critical that there is none.
+                "MOLECULE_GLOB": f"molecule/{self.name}/molecule.yml",
             },
             check=True,
         )
