@@ -64,8 +64,7 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
 
 def _sizes(fleet: Fleet, c: Coefficients) -> list[HostPlan]:
     """First what needs only the host (Puma, Sidekiq), then what needs the sum of all their clients."""
-    reserves = {host.name: memory.reserve(host, streaming.count(host, c), c) for host in fleet.hosts}
-    shares = {host.name: memory.share_ruby(host, streaming.count(host, c), c) for host in fleet.hosts}
+    shares = {host.name: memory.share_out(host, c) for host in fleet.hosts}
     slots = _slots(fleet, {name: share.processes for name, share in shares.items()})
     webs = {
         host.name: puma.size(host, shares[host.name], _bind(fleet, host, "nginx"), c) for host in fleet.running("web")
@@ -76,7 +75,9 @@ def _sizes(fleet: Fleet, c: Coefficients) -> list[HostPlan]:
     puma_threads = sum(max(1, web.workers) * web.threads for web, dummy in webs.values())
     sidekiq_threads = sum(process.concurrency for part, dummy in sidekiqs.values() for process in part.processes)
     streamings = {
-        host.name: streaming.size(host, puma_threads + sidekiq_threads, _bind(fleet, host, "nginx"), c)
+        host.name: streaming.size(
+            host, shares[host.name], puma_threads + sidekiq_threads, _bind(fleet, host, "nginx"), c
+        )
         for host in fleet.running("streaming")
     }
     streaming_clients = sum(part.db_pool * len(part.processes) for part, dummy in streamings.values())
@@ -89,7 +90,7 @@ def _sizes(fleet: Fleet, c: Coefficients) -> list[HostPlan]:
     )
     plans = []
     for host in fleet.hosts:
-        set_aside = reserves[host.name]
+        set_aside = memory.reserve(host, shares[host.name].streaming_processes, c)
         parts: dict[str, Any] = {}
         for tier, sized in (("web", webs), ("sidekiq", sidekiqs), ("streaming", streamings)):
             if host.runs(tier):

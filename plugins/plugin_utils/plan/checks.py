@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 
 from .coefficients import Coefficients
-from .components import memory, postgres, redis, streaming
+from .components import memory, postgres, redis
 from .model import TIERS, Finding, Fleet, HostPlan
 from .queues import QUEUES, queue_name
 
@@ -262,7 +262,7 @@ def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
                 )
             continue
         ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
-        needed_mb = memory.memory_for(host, ruby_mb, streaming.count(host, c), c)
+        needed_mb = memory.memory_for(host, ruby_mb, len(plan.streaming.processes) if plan.streaming else 0, c)
         by_hand = [
             variable
             for variable in (

@@ -41,7 +41,7 @@ def read_inventory(
 ) -> tuple[Fleet, tuple[Finding, ...]]:
     """The fleet that the inventory describes, and what is wrong with the description.
 
-    hosts: for each host its sizes and overrides; found_memory_mb is what its facts say, to compare with what is declared.
+    hosts: for each host its sizes and overrides, and found_memory_mb, what its facts say beside what is declared.
     Numbers may come as text, as `-e` gives them. A value that cannot be read is left out of the fleet, so
     the fleet is only to be used if no finding is an error.
     """

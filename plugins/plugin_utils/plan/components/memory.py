@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The memory budget of one host: what is set aside first, and how Puma and Sidekiq share the rest."""
+"""The memory budget of one host: what is set aside first, and how the processes share the rest."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ class Reserve:
         return self.os_mb + self.streaming_mb + self.nginx_mb + self.redis_mb + self.postgres_mb
 
 
+Wish = Literal["web worker", "Sidekiq process", "streaming process"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class RubyShare:
-    """How many processes the Ruby budget pays for, what is left of it, and from which host memory on it
+class Share:
+    """How many processes the memory pays for, what is left of it, and from which host memory on it
     would pay for the next one that the cores could use."""
 
     workers: int
     processes: int
+    streaming_processes: int
     left_mb: int
-    missing: Literal["web worker", "Sidekiq process"] | None
+    missing: Wish | None
     missing_from_memory_mb: int
 
 
@@ -109,39 +113,43 @@ def processes_limit(host: Host, c: Coefficients) -> int:
     return min(max(1, ceil(host.vcpus * c.sidekiq_processes_per_vcpu)), c.sidekiq_processes_maximum)
 
 
-def share_ruby(host: Host, streaming_processes: int, c: Coefficients) -> RubyShare:
-    """Spend the Ruby budget on Puma workers and Sidekiq processes.
+def share_out(host: Host, c: Coefficients) -> Share:
+    """Spend what is not set aside on Puma workers, Sidekiq processes and a second streaming process.
 
     It is spent in one fixed order (single mode and one Sidekiq process, a worker, a process, a worker, ...) up
     to what the cores can use, and stops at the first that it cannot pay: so more memory never means fewer of
     either. A Sidekiq process comes before a second worker because it was measured to gain most.
     """
-    workers, processes = _given(host)
-    budget_mb = left_mb = host.memory_mb - reserve(host, streaming_processes, c).total_mb
+    workers, processes, streaming = _given(host)
+    have: dict[Wish, int] = {
+        "web worker": workers or 0,
+        "Sidekiq process": processes or 1,
+        "streaming process": streaming or int(host.runs("streaming")),
+    }
+    cost_mb: dict[Wish, int] = {
+        "Sidekiq process": _process_mb(host, c),
+        "streaming process": streaming_process_mb(host, c),
+    }
+    least = have["streaming process"]
+    budget_mb = left_mb = host.memory_mb - reserve(host, least, c).total_mb
     if host.runs("web"):
-        left_mb -= web_mb(workers or 0, c)
+        left_mb -= web_mb(have["web worker"], c)
     if host.runs("sidekiq"):
-        left_mb -= (processes or 1) * _process_mb(host, c)
-    have_workers, have_processes = workers or 0, processes or 1
-    missing: Literal["web worker", "Sidekiq process"] | None = None
+        left_mb -= have["Sidekiq process"] * cost_mb["Sidekiq process"]
+    missing: Wish | None = None
     missing_from_mb = 0
-    for what in _wishes(host, workers is None, processes is None, c):
-        if what == "web worker":
-            cost_mb = web_mb(have_workers + 1, c) - web_mb(have_workers, c)
-        else:
-            cost_mb = _process_mb(host, c)
-        if cost_mb > left_mb:
-            missing = what
-            missing_from_mb = memory_for(host, budget_mb - left_mb + cost_mb, streaming_processes, c, overdraft=False)
+    for wish in _wishes(host, workers is None, processes is None, streaming is None, c):
+        cost_mb["web worker"] = web_mb(have["web worker"] + 1, c) - web_mb(have["web worker"], c)
+        if cost_mb[wish] > left_mb:
+            missing = wish
+            missing_from_mb = memory_for(host, budget_mb - left_mb + cost_mb[wish], least, c, overdraft=False)
             break
-        left_mb -= cost_mb
-        if what == "web worker":
-            have_workers += 1
-        else:
-            have_processes += 1
-    return RubyShare(
-        workers=have_workers if host.runs("web") else 0,
-        processes=have_processes if host.runs("sidekiq") else 0,
+        left_mb -= cost_mb[wish]
+        have[wish] += 1
+    return Share(
+        workers=have["web worker"] if host.runs("web") else 0,
+        processes=have["Sidekiq process"] if host.runs("sidekiq") else 0,
+        streaming_processes=have["streaming process"],
         left_mb=left_mb,
         missing=missing,
         missing_from_memory_mb=missing_from_mb,
@@ -204,22 +212,20 @@ def budget(
     return memory, reasons
 
 
-def _given(host: Host) -> tuple[int | None, int | None]:
-    """Workers and Sidekiq processes that a person fixed."""
+def _given(host: Host) -> tuple[int | None, int | None, int | None]:
+    """Workers, Sidekiq processes and streaming processes that a person fixed."""
     overrides = host.overrides
     processes = overrides.sidekiq_processes
     if processes is None and overrides.sidekiq_queues and len(overrides.sidekiq_queues) > 1:
         processes = len(overrides.sidekiq_queues)
-    return overrides.web_workers, processes
+    return overrides.web_workers, processes, overrides.streaming_processes
 
 
 def _process_mb(host: Host, c: Coefficients) -> int:
     return sidekiq_mb(host.overrides.sidekiq_concurrency or c.sidekiq_threads_computing, c)
 
 
-def _wishes(
-    host: Host, web: bool, sidekiq: bool, c: Coefficients
-) -> Iterator[Literal["web worker", "Sidekiq process"]]:
+def _wishes(host: Host, web: bool, sidekiq: bool, streaming: bool, c: Coefficients) -> Iterator[Wish]:
     """What the cores could use beyond the least, in the order in which memory is spent on it."""
     workers = workers_limit(host, c) if web and host.runs("web") else 0
     processes = processes_limit(host, c) - 1 if sidekiq and host.runs("sidekiq") else 0
@@ -228,3 +234,5 @@ def _wishes(
             yield "web worker"
         if index < processes:
             yield "Sidekiq process"
+    if streaming and host.runs("streaming") and host.vcpus >= c.streaming_second_from_vcpus:
+        yield "streaming process"

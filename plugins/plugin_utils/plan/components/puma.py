@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from ..coefficients import Coefficients
 from ..model import Host, Reasons, Web
-from .memory import RubyShare, web_mb, workers_limit
+from .memory import Share, web_mb, workers_limit
 
 PORT = 3000
 
 
-def size(host: Host, share: RubyShare, bind: str, c: Coefficients) -> tuple[Web, Reasons]:
+def size(host: Host, share: Share, bind: str, c: Coefficients) -> tuple[Web, Reasons]:
     """The sizes of Puma on one host.
 
     workers: as many as the cores can use (0.75 a vCPU on a shared host, one where Puma is alone) and the memory
@@ -49,7 +49,7 @@ def size(host: Host, share: RubyShare, bind: str, c: Coefficients) -> tuple[Web,
     }
 
 
-def _why_workers(host: Host, share: RubyShare, c: Coefficients) -> str:
+def _why_workers(host: Host, share: Share, c: Coefficients) -> str:
     workers, limit = share.workers, workers_limit(host, c)
     if host.overrides.web_workers is not None:
         return f"{workers} = web_workers, set by hand; the cores of {host.name} can use {limit}"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from ..coefficients import Coefficients
 from ..model import Host, Reasons, Sidekiq, SidekiqProcess
 from ..queues import Slot, target_threads
-from .memory import RubyShare, processes_limit, sidekiq_mb
+from .memory import Share, processes_limit, sidekiq_mb
 
 _STEP_THREADS = 5
 
 
-def size(host: Host, slots: Sequence[Slot], share: RubyShare, c: Coefficients) -> tuple[Sidekiq, Reasons]:
+def size(host: Host, slots: Sequence[Slot], share: Share, c: Coefficients) -> tuple[Sidekiq, Reasons]:
     """The Sidekiq processes of one host.
 
     slots: what each process serves. Every process starts with the threads of a computing queue; what is left of
@@ -80,7 +80,7 @@ def _threads(host: Host, slots: Sequence[Slot], left_mb: int, c: Coefficients) -
     return threads
 
 
-def _why_processes(host: Host, share: RubyShare, count: int, c: Coefficients) -> str:
+def _why_processes(host: Host, share: Share, count: int, c: Coefficients) -> str:
     limit = processes_limit(host, c)
     if host.overrides.sidekiq_processes is not None:
         return f"{count} = sidekiq_processes, set by hand; the cores of {host.name} can use {limit}"

@@ -5,18 +5,9 @@ from __future__ import annotations
 
 from ..coefficients import Coefficients
 from ..model import Host, Reasons, Streaming, StreamingProcess
-from .memory import streaming_process_mb
+from .memory import Share, streaming_process_mb
 
 FIRST_PORT = 4000
-
-
-def count(host: Host, c: Coefficients) -> int:
-    """How many streaming processes the host runs: one, two from four vCPUs, or what a person set."""
-    if not host.runs("streaming"):
-        return 0
-    if host.overrides.streaming_processes is not None:
-        return host.overrides.streaming_processes
-    return 2 if host.vcpus >= c.streaming_second_from_vcpus else 1
 
 
 def db_pool(ruby_clients: int, c: Coefficients) -> int:
@@ -24,9 +15,9 @@ def db_pool(ruby_clients: int, c: Coefficients) -> int:
     return c.streaming_db_pool_small if ruby_clients < c.streaming_db_pool_small_below_clients else c.streaming_db_pool
 
 
-def size(host: Host, ruby_clients: int, bind: str, c: Coefficients) -> tuple[Streaming, Reasons]:
+def size(host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients) -> tuple[Streaming, Reasons]:
     """The streaming processes of one host. ruby_clients: database connections of all Ruby processes of the fleet."""
-    processes = count(host, c)
+    processes = share.streaming_processes
     pool = db_pool(ruby_clients, c)
     estimate_mb = streaming_process_mb(host, c)
     streaming = Streaming(
@@ -36,7 +27,11 @@ def size(host: Host, ruby_clients: int, bind: str, c: Coefficients) -> tuple[Str
         limit_nofile=c.limit_nofile,
     )
     by_hand = host.overrides.streaming_processes is not None
-    why = "streaming_processes, set by hand" if by_hand else f"one, or two from {c.streaming_second_from_vcpus} vCPU"
+    why = (
+        "streaming_processes, set by hand"
+        if by_hand
+        else f"one, or two from {c.streaming_second_from_vcpus} vCPU when all else is paid for"
+    )
     return streaming, {
         "streaming.processes": f"{processes} = {why}; ports from {FIRST_PORT} upwards",
         "streaming.db_pool": f"{pool} = beside {ruby_clients} connections of Ruby; {c.streaming_db_pool} from "
