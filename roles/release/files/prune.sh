@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# prune KEEP: remove all releases but the one in force and the newest others, KEEP in all, with their archives.
+# A release that holds media of its own is never removed.
+current=$(basename "$(readlink -f current)")
+kept=1
+for release in $(ls --sort=time releases); do
+  [ "$release" != "$current" ] || continue
+  kept=$((kept + 1))
+  [ "$kept" -gt "$1" ] || continue
+  media=releases/$release/public/system
+  if [ -d "$media" ] && [ ! -L "$media" ] && [ -n "$(ls -A "$media")" ]; then
+    echo "$(pwd -P)/$media holds media. Move them to /var/lib/mastodon/system, then remove the release." >&2
+    continue
+  fi
+  rm -rf "releases/$release" "archives/$release.tar.zst"
+  echo "removed $release"
+done
+for archive in archives/*.tar.zst; do
+  [ -d "releases/$(basename "$archive" .tar.zst)" ] || rm -f "$archive"
+done

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# stage ID: print how far a release has come: unpacked, archived or absent. A broken archive goes away.
+archive=archives/$1.tar.zst
+if [ -d "releases/$1" ]; then
+  echo unpacked
+elif [ -e "$archive" ] && zstd --test --quiet "$archive"; then
+  echo archived
+else
+  rm -f "$archive"
+  echo absent
+fi
