@@ -26,6 +26,7 @@ wants its memory, connections and processors; a value of yours takes part in tha
 
 """
 MARKUP = re.compile(r"\b(?:[OVCIBM]|RV)\(([^()]*)\)")
+TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 SHARED = re.compile(r"\bmastodon_(?!plan\b|fleet\b|host_state\b)[a-z0-9_]+")
 PLANNED = re.compile(r"^\{\{ mastodon_plan\.[a-z0-9_.]+ \}\}$")
 HANDED_ON = re.compile(r"^\{\{ (mastodon_[a-z0-9_]+) \}\}$")
@@ -111,7 +112,8 @@ def shared(found: list[Path]) -> str:
     for role in found:
         specs = specification(role).get("options") or {}
         for name, default in load(role / "defaults/main.yml").items():
-            for variable in SHARED.findall(yaml.safe_dump(default, width=10_000)):
+            templates = TEMPLATE.findall(yaml.safe_dump(default, width=10_000))
+            for variable in SHARED.findall(" ".join(templates)):
                 readers.setdefault(variable, [])
                 if name not in readers[variable]:
                     readers[variable].append(name)

@@ -24,7 +24,15 @@ pytestmark = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 FILES = ["README.md", "defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml"]
 # Of what Ansible itself knows, a role needs no more. Facts come as ansible_facts['x']: the injected names
 # (ansible_distribution, ...) go away in ansible-core 2.24, and no linter notices them.
-GIVEN_BY_ANSIBLE = {"ansible_check_mode", "ansible_facts", "ansible_managed", "inventory_hostname", "omit", "role_path"}
+GIVEN_BY_ANSIBLE = {
+    "ansible_check_mode",
+    "ansible_facts",
+    "ansible_managed",
+    "inventory_hostname",
+    "omit",
+    "role_path",
+    "template_destpath",
+}
 SECRET_NAME = re.compile(r"password|secret|token|key")
 
 
