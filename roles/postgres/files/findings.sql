@@ -7,7 +7,7 @@ SELECT 'overridden',
        name || ' comes from ' || coalesce(sourcefile || ' line ' || sourceline, source)
             || ' (ALTER SYSTEM RESET ' || name || ', or set it in the inventory)'
   FROM pg_settings
- WHERE name = ANY(%(names)s) AND NOT pending_restart AND sourcefile IS DISTINCT FROM %(file)s
+ WHERE name = ANY(string_to_array(%(names)s, ',')) AND NOT pending_restart AND sourcefile IS DISTINCT FROM %(file)s
 UNION ALL
 SELECT 'error', sourcefile || ' line ' || sourceline || ': ' || error
   FROM pg_file_settings
