@@ -95,8 +95,9 @@ class ActionModule(ActionBase):
 
 def _beside_inventory(task_vars: Mapping[str, Any]) -> str:
     """`group_vars/all/vault.yml` beside the inventory, which Ansible reads by itself."""
-    directory = task_vars.get("inventory_dir")
-    if not directory:
+    source, directory = task_vars.get("inventory_file"), task_vars.get("inventory_dir")
+    # Of a list of hosts on the command line Ansible says that it lies in the current folder.
+    if not directory or not source or not os.path.exists(source):
         raise AnsibleActionFail(
             "The inventory is not a file or a folder, so there is no place beside it for the secrets. "
             "Type -i and the folder of your inventory."

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action in Ansible itself: what it reads, what it refuses, what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ansible_collections.fediops.mastodon.plugins.plugin_utils.plan as library
+import pytest
+import yaml
+
+COLLECTIONS = str(Path(library.__file__).parents[6])
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+BOX = {"vm_vcpus": 2, "vm_memory_mb": 4096, "vm_address": "192.0.2.10"}
+FACTS = {"processor_vcpus": 4, "memtotal_mb": 7946, "default_ipv4": {"address": "198.51.100.7"}}
+
+# A variable that reads the plan must not be templated by the action: there is no plan yet.
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  vars:
+    mastodon_plan: "{{ mastodon_fleet.plan.hosts[inventory_hostname] }}"
+    needs_the_plan: "{{ mastodon_plan.web.workers }}"
+  tasks:
+    - fediops.mastodon.plan:
+        file: "{{ file | default(omit) }}"
+      register: mastodon_fleet
+      run_once: true
+    - ansible.builtin.copy:
+        content: "{{ {'plan': mastodon_fleet.plan, 'workers': needs_the_plan} | ansible.builtin.to_json }}"
+        dest: "{{ playbook_dir }}/result.json"
+        mode: "0600"
+      delegate_to: localhost
+      check_mode: false
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    if not ANSIBLE.exists():
+        pytest.fail(f"{ANSIBLE} is missing: run the tests with the Python of an environment that has Ansible")
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+
+    def ansible(*command, environment):
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    def run(*arguments, variables=BOX, facts=None, groups=()):
+        cache = tmp_path / "facts"
+        tiers = ("nginx", "web", "streaming", "sidekiq", *groups)
+        data = {"postgres": "postgres_primary", "redis": "redis_core"}
+        inventory = {tier: {"hosts": {"box": None}} for tier in tiers}
+        inventory |= {tier: {"children": {part: {"hosts": {"box": None}}}} for tier, part in data.items()}
+        hosts = {"box": {"ansible_connection": "local", **variables}}
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "children": inventory}}))
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": COLLECTIONS,
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache),
+            "ANSIBLE_NOCOLOR": "true",
+            "COLUMNS": "500",
+        }
+        if facts:
+            module = ["-m", "ansible.builtin.set_fact", "-a", json.dumps({**facts, "cacheable": True})]
+            ansible(ANSIBLE.with_name("ansible"), "all", "-i", tmp_path / "hosts.yml", *module, environment=environment)
+        done = ansible(
+            ANSIBLE, "-i", tmp_path / "hosts.yml", tmp_path / "play.yml", *arguments, environment=environment
+        )
+        result = tmp_path / "result.json"
+        return done, json.loads(result.read_text()) if result.exists() else None
+
+    return run
+
+
+def told(done):
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def test_declared_sizes_need_no_connection_and_reach_the_roles(run):
+    done, result = run()
+    assert done.returncode == 0, told(done)
+    assert result["workers"] == 1
+    assert result["plan"]["hosts"]["box"]["host"]["memory_mb"] == 4096
+    assert result["plan"]["hosts"]["box"]["host"]["components"] == sorted(
+        ["nginx", "web", "streaming", "sidekiq", "postgres", "redis"]
+    )
+
+
+def test_sizes_come_from_facts_and_declarations_win(run):
+    done, result = run(variables={"vm_memory_mb": 4096}, facts=FACTS)
+    assert done.returncode == 0, told(done)
+    host = result["plan"]["hosts"]["box"]["host"]
+    assert (host["vcpus"], host["memory_mb"], host["address"]) == (4, 4096, "198.51.100.7")
+
+
+def test_unknown_sizes_are_refused_by_name(run):
+    done, result = run(variables={})
+    assert done.returncode != 0
+    assert "box: vm_vcpus and vm_memory_mb and vm_address are not known" in told(done)
+    assert result is None
+
+
+def test_extra_variables_are_text_and_count(run):
+    done, result = run("-e", "web_workers=2", "-e", "vm_memory_mb=8192")
+    assert done.returncode == 0, told(done)
+    assert result["workers"] == 2
+    assert result["plan"]["hosts"]["box"]["host"]["memory_mb"] == 8192
+
+
+def test_all_errors_come_at_once_before_anything_else_runs(run):
+    done, result = run("-e", "web_workers=many", "-e", "vm_memory_mb=4GB", groups=["sidekik"])
+    assert done.returncode != 0
+    for words in ("3 constraints do not hold", "'many'", "Type vm_memory_mb: 4096", "Rename it to sidekiq"):
+        assert words in told(done)
+    assert result is None
+
+
+def test_warnings_are_shown_and_the_run_goes_on(run):
+    done, result = run("-e", "web_workers=3", "-e", "vm_memory_mb=8192")
+    assert done.returncode == 0
+    assert "[WARNING]: [workers] box: 3 Puma workers on 2 vCPU" in told(done)
+    assert [finding["constraint"] for finding in result["plan"]["findings"]] == ["workers"]
+
+
+def test_the_plan_as_a_file(run, tmp_path):
+    path = tmp_path / "kept/plan.json"
+    checked, _ = run("-e", f"file={path}", "--check")
+    assert "changed=2" in checked.stdout
+    assert not path.exists()
+    first, result = run("-e", f"file={path}")
+    assert json.loads(path.read_text()) == result["plan"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    written = path.stat().st_mtime_ns
+    assert "changed=0" in run("-e", f"file={path}")[0].stdout
+    assert path.stat().st_mtime_ns == written
+    assert first.returncode == 0
+
+
+def test_the_plan_does_not_enter_the_cache_of_facts(run, tmp_path):
+    run()
+    cached = "".join(path.read_text() for path in (tmp_path / "facts").rglob("*") if path.is_file())
+    assert "max_connections" not in cached
