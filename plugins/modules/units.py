@@ -35,7 +35,7 @@ options:
         default: started
       enabled:
         description:
-          - Whether it starts with the host. Set it to null to leave that as it is.
+          - Whether it starts with the host.
           - A unit that has nothing to enable (static, generated) is left as it is.
         type: bool
         default: true
@@ -182,9 +182,9 @@ def decide(wanted: list[dict], strangers: list[str], now: dict[str, dict[str, st
     for unit in wanted + [{"name": name, "state": "stopped", "enabled": False} for name in strangers]:
         name, state = unit["name"], now[unit["name"]]
         file_state = state.get("UnitFileState", "")
-        if unit["enabled"] is True and file_state in CAN_BE_ENABLED:
+        if unit["enabled"] and file_state in CAN_BE_ENABLED:
             steps.enabled.append(name)
-        if unit["enabled"] is False and file_state in ("enabled", "enabled-runtime"):
+        if not unit["enabled"] and file_state in ("enabled", "enabled-runtime"):
             steps.disabled.append(name)
         if unit["state"] == "stopped":
             if state.get("ActiveState") not in ("inactive", "failed"):
@@ -209,12 +209,10 @@ class Systemd:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
 
-    def call(self, verb: str, units: list[str]) -> str | None:
-        """Have systemctl do one thing to all units; return what it complains of, or nothing."""
-        if not units:
-            return None
+    def call(self, verb: str, units: list[str]) -> str:
+        """Have systemctl do one thing to all units; return what it complains of, which is nothing when all is well."""
         rc, _out, err = self.module.run_command(["systemctl", "--no-ask-password", verb, "--", *units])
-        return err.strip() if rc != 0 else None
+        return err.strip() or f"systemctl {verb} failed" if rc != 0 else ""
 
     def show(self, units: list[str], patterns: list[str]) -> dict[str, dict[str, str]]:
         """Return the properties of units by the name asked for, and of whatever runs and matches a pattern."""
@@ -259,29 +257,30 @@ def wait_until_up(systemd: Systemd, units: list[str], seconds: float) -> list[st
 
 def carry_out(systemd: Systemd, steps: Steps, now: dict[str, dict[str, str]], owed: Owed, wait_seconds: float) -> None:
     """Do the steps, each verb once, and strike out what was owed to the units that are up. Raises UnitError."""
-    gone = sorted({name for name, unit in now.items() if unit["LoadState"] in ("not-found", "masked")})
-    missing = [name for name in gone if name in (*steps.started, *steps.enabled)]
-    if missing:
-        raise UnitError(f"{', '.join(missing)}: no such unit on this host, or it is masked; is its package installed?")
-    for verb, units in (("enable", steps.enabled), ("disable", steps.disabled), ("stop", steps.stopped)):
-        complaint = systemd.call(verb, units)
-        if complaint:
-            raise UnitError(f"systemctl {verb} {' '.join(units)}: {complaint}")
-    owed.clear(f"{what} {name}" for name in steps.stopped for what in ("restart", "reload"))
-    systemd.call("reset-failed", [name for name in steps.started if now[name]["ActiveState"] == "failed"])
-    complaints = [
-        systemd.call("start", steps.started),
-        systemd.call("restart", steps.restarted),
-        systemd.call("reload-or-restart", steps.reloaded),
-    ]
     acted = steps.started + steps.restarted + steps.reloaded
+    missing = [name for name in {*acted, *steps.enabled} if now[name]["LoadState"] in ("not-found", "masked")]
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise UnitError(f"{names}: no such unit on this host, or it is masked; is its package installed?")
+    failed = [name for name in steps.started if now[name]["ActiveState"] == "failed"]
+    complaints = []
+    for verb, units in (
+        ("enable", steps.enabled),
+        ("disable", steps.disabled),
+        ("stop", steps.stopped),
+        ("reset-failed", failed),
+        ("start", steps.started),
+        ("restart", steps.restarted),
+        ("reload-or-restart", steps.reloaded),
+    ):
+        complaints.append(systemd.call(verb, units) if units else "")
     down = wait_until_up(systemd, acted, wait_seconds)
-    complaint = "\n".join(filter(None, complaints))
-    if not complaint or down:
-        owed.clear(f"{what} {name}" for name in acted if name not in down for what in ("restart", "reload"))
-    if down or complaint:
-        ends = [f"{name} is not up. The end of its journal:\n{systemd.journal(name)}" for name in down]
-        raise UnitError("\n".join([*ends, complaint]).strip())
+    done = [name for name in steps.stopped + acted if name not in down]
+    if down or not any(complaints):
+        owed.clear(f"{what} {name}" for name in done for what in ("restart", "reload"))
+    ends = [f"{name} is not up. The end of its journal:\n{systemd.journal(name)}" for name in down]
+    if any([*ends, *complaints]):
+        raise UnitError("\n".join(filter(None, [*ends, *complaints])))
 
 
 def bring_about(module: AnsibleModule) -> dict:
@@ -292,7 +291,9 @@ def bring_about(module: AnsibleModule) -> dict:
     debts, now = owed.pending(), systemd.show(named, patterns)
     reload_needed = DAEMON_RELOAD in debts or any(unit["NeedDaemonReload"] == "yes" for unit in now.values())
     if reload_needed and not module.check_mode:
-        module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+        complaint = systemd.call("daemon-reload", [])
+        if complaint:
+            raise UnitError(complaint)
         owed.clear([DAEMON_RELOAD])
         now = systemd.show(named, patterns)
     running = {name: unit for name, unit in now.items() if name not in named}
@@ -305,22 +306,24 @@ def bring_about(module: AnsibleModule) -> dict:
     return {"changed": reload_needed or any(result.values()), "daemon_reloaded": reload_needed, **result}
 
 
-def main() -> None:
-    """Run the module."""
+def arguments() -> dict:
+    """Return the argument specification."""
     unit = {
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         "enabled": {"type": "bool", "default": True},
     }
-    module = AnsibleModule(
-        argument_spec={
-            "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
-            "exclusive": {"type": "list", "elements": "str", "default": []},
-            "wait_seconds": {"type": "int", "default": 15},
-            "state_directory": {"type": "path", "default": STATE_DIRECTORY},
-        },
-        supports_check_mode=True,
-    )
+    return {
+        "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
+        "exclusive": {"type": "list", "elements": "str", "default": []},
+        "wait_seconds": {"type": "int", "default": 15},
+        "state_directory": {"type": "path", "default": STATE_DIRECTORY},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
     lock = contextlib.nullcontext() if module.check_mode else only_run(module.params["state_directory"])
     try:
         with lock:
