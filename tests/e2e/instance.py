@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -114,20 +115,23 @@ class Instance:
         """The loaded units whose names match."""
         return [line.split()[0] for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()]
 
+    @cache  # noqa: B019 (one instance a session)
     def environment(self, pattern: str) -> dict[str, str]:
         """What a unit puts into the environment of its process."""
         unit = self.units(pattern)[0]
         shown = self.output("systemctl", "show", "--property", "Environment", "--value", unit)
         return dict(word.split("=", 1) for word in shlex.split(shown))
 
-    def setting(self, name: str) -> str:
-        """A value of the env file that the application reads; empty where it has none."""
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """The env file that the application reads."""
         words = shlex.split(self.output("cat", f"{CURRENT}/.env.production"), comments=True)
-        return dict(word.split("=", 1) for word in words if "=" in word).get(name, "")
+        return dict(word.split("=", 1) for word in words if "=" in word)
 
     def redis(self, *command: str) -> list[str]:
         """The lines that Redis answers."""
-        environment = ["env", f"REDISCLI_AUTH={self.setting('REDIS_PASSWORD')}"] if self.setting("REDIS_PASSWORD") else []
+        password = self.settings.get("REDIS_PASSWORD")
+        environment = ["env", f"REDISCLI_AUTH={password}"] if password else []
         return self.output(*environment, "redis-cli", "--no-auth-warning", *command).splitlines()
 
     def sql(self, query: str) -> list[str]:
@@ -152,6 +156,13 @@ class Instance:
             "systemd-run", "--quiet", "--uid=mastodon", f"--working-directory={CURRENT}", "--service-type=exec",
             *options, *settings, "--", *argv,
         ]  # fmt: skip
+
+    def begin(self, *argv: str) -> subprocess.Popen:
+        """Start a command as root in the host's container, and go on; its output can be read."""
+        return subprocess.Popen(
+            ["docker", "exec", "-i", self.host["container"], *argv],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
 
     def app(self, *argv: str, without: str | None = None, **environment: str) -> Done:
         """Run a command as the application's user, in the release, with the environment of the web unit."""

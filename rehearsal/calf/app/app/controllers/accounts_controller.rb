@@ -5,7 +5,7 @@ class AccountsController < ApplicationController
   PERSONAL_HEADERS = %w[Cookie Authorization Signature].freeze
 
   before_action { response.headers["Vary"] = "Accept, Accept-Language, Cookie" }
-  after_action { response.headers["Cache-Control"] = "private, no-store" if personal? }
+  after_action { response.cache_control.replace(private: true, no_store: true) if personal? }
 
   def show
     @account = Account.local.find_local_or_remote(params[:username]) || raise(ActiveRecord::RecordNotFound)

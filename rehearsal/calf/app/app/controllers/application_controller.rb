@@ -5,7 +5,7 @@ require "calf/packs"
 
 class ApplicationController < ActionController::Base
   protect_from_forgery with: :exception
-  before_action { response.headers["Cache-Control"] = "private, no-store" }
+  before_action { response.cache_control.replace(private: true, no_store: true) }
 
   helper_method :current_user, :pack_path
 

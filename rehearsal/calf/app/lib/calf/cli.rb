@@ -63,7 +63,7 @@ module Calf
     end
 
     def save(user, replaced: nil)
-      fail_with(user.errors) unless user.account.valid? | user.valid?
+      refuse("" => user, "account." => user.account) unless [user, user.account].map(&:valid?).all?
       User.transaction do
         replaced&.destroy!
         user.account.save!
@@ -76,16 +76,17 @@ module Calf
       say("New password: #{password}")
     end
 
-    def fail_with(reason)
-      if reason.is_a?(ActiveModel::Errors)
-        reason.group_by_attribute.each { |name, errors| warn_red("Failure/Error: #{name}\n    #{errors.map(&:type).join(", ")}") }
-      else
-        warn_red(reason)
-      end
-      exit 1
+    # records: {prefix of the names of attributes => record}
+    def refuse(records)
+      fail_with(records.flat_map do |prefix, record|
+        record.errors.group_by_attribute.map { |name, errors| "Failure/Error: #{prefix}#{name}\n    #{errors.map(&:type).join(", ")}" }
+      end.join("\n"))
     end
 
-    def warn_red(text) = shell.error(set_color(text, :red))
+    def fail_with(reason)
+      shell.error(set_color(reason, :red))
+      exit 1
+    end
   end
 
   class MediaCLI < Thor

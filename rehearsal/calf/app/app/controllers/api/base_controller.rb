@@ -4,7 +4,7 @@
 class Api::BaseController < ActionController::API
   Refused = Struct.new(:status, :message)
 
-  before_action { response.headers["Cache-Control"] = "private, no-store" }
+  before_action { response.cache_control.replace(private: true, no_store: true) }
   after_action { response.headers.reverse_merge!(Calf::RateLimitHeaders.tightest(request.env["rack.attack.throttle_data"])) }
 
   rescue_from(ActiveRecord::RecordNotFound) { render_error(404, "Record not found") }
