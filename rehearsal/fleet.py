@@ -51,6 +51,7 @@ def up(state: State, arguments: argparse.Namespace) -> None:
         subnet = engine.ensure_network(state.name)
     addresses = hosts.give_addresses(state.read().get("addresses", {}), settings, str(subnet.network_address))
     state.write(name=state.name, source=str(arguments.inventory.resolve()), app=arguments.app, addresses=addresses)
+    state.write(scaled=sizes != settings.sizes)
     hosts.make_keys(state, addresses)
     made = hosts.make_containers(state, settings, addresses, images, arguments)
 
@@ -104,9 +105,21 @@ def make_secrets(state: State) -> None:
 
 def deploy(state: State, arguments: argparse.Namespace) -> None:
     """Run site.yml, sign in as the owner, and write down how to reach what is there now."""
+    if state.read()["scaled"]:
+        show_declared_plan(state)
     ansible_playbook(state, "site.yml")
     settings = overlay.read_settings(state.inventory, state)
     result.show(state, result.write_summary(state, settings), settings)
+
+
+def show_declared_plan(state: State) -> None:
+    """Print the plan of the fleet at its real sizes. Raises RehearsalError when it cannot work at those."""
+    sizes = {f"vm_{name}": f"{{{{ rehearsal_declared_{name} }}}}" for name in ("vcpus", "memory_mb")}
+    variables = json.dumps({"declared_plan_file": str(state.declared_plan), **sizes})
+    argv = [BIN / "ansible-playbook", "-i", state.inventory, "-e", variables, CHECKOUT / "rehearsal/declared_plan.yml"]
+    run(argv, env=state.environment(), cwd=CHECKOUT, timeout_seconds=300)
+    say("The plan at the sizes of the inventory; here it is deployed smaller")
+    print("\n" + json.loads(state.declared_plan.read_text())["table"] + "\n", flush=True)
 
 
 def ansible_playbook(state: State, *arguments: str | Path) -> None:

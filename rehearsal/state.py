@@ -48,6 +48,7 @@ class State:
         self.admin_password = self.folder / "admin_password"
         self.summary = self.folder / "summary.json"
         self.plan = self.folder / "plan.json"
+        self.declared_plan = self.folder / "declared_plan.json"
         self.ca = self.folder / "ca.pem"
         self.logs = self.folder / "log"
         self.record = self.folder / "fleet.json"
@@ -95,7 +96,7 @@ class State:
         for path in (self.inventory, self.new, self.logs, self.calf, self.facts, self.host_keys):
             shutil.rmtree(path, ignore_errors=True)
         files = [self.key, self.key.with_suffix(".pub"), self.known_hosts, self.vault_password, self.admin_password]
-        for path in [*files, self.summary, self.plan, self.ca, self.record, self.lock]:
+        for path in [*files, self.summary, self.plan, self.declared_plan, self.ca, self.record, self.lock]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
