@@ -22,6 +22,7 @@ cd "$HOME/tools"
 echo '{"private": true}' > package.json
 corepack yarn add --ignore-scripts --non-interactive --no-progress "$@"
 mv node_modules "$tree/.runtime"
+rm -rf "$HOME/tools"
 cd "$tree/.runtime/bin"
 for tool in ../node_modules/.bin/*; do
   ln --symbolic --force "$tool" .
