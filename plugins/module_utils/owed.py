@@ -43,18 +43,16 @@ def only_run(state_directory: str, wait_seconds: float = 120) -> Iterator[None]:
     Raises BusyError when another process still holds it after ``wait_seconds``.
     """
     os.makedirs(state_directory, mode=0o700, exist_ok=True)
-    path = os.path.join(state_directory, "lock")
-    with open(path, "w", encoding="utf-8") as lock:
-        deadline = time.monotonic() + wait_seconds
+    deadline = time.monotonic() + wait_seconds
+    with open(os.path.join(state_directory, "lock"), "w", encoding="utf-8") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise BusyError(
-                        f"another run has held {path} for {wait_seconds:.0f} s: wait for it to end, then run again"
-                    ) from None
+                    waited = f"another run has held {lock.name} for {wait_seconds:.0f} s"
+                    raise BusyError(f"{waited}: wait for it to end, then run again") from None
                 time.sleep(0.5)
         yield
 
@@ -67,19 +65,17 @@ class Owed:
 
     def pending(self) -> set[str]:
         """Return the debts on disk."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return set(os.listdir(self.directory))
-        except FileNotFoundError:
-            return set()
+        return set()
 
     def add(self, debts: Iterable[str]) -> set[str]:
         """Write the debts down, wait until the disk has them, and return those that are new."""
         new = set(debts) - self.pending()
-        if new:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            for debt in new:
-                os.close(os.open(os.path.join(self.directory, debt), os.O_CREAT | os.O_WRONLY, 0o600))
-            sync_directory(self.directory)
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        for debt in new:
+            os.close(os.open(os.path.join(self.directory, debt), os.O_CREAT, 0o600))
+        sync_directory(self.directory)
         return new
 
     def clear(self, debts: Iterable[str]) -> None:

@@ -279,31 +279,19 @@ recovered:
 
 import base64
 import contextlib
+import dataclasses
 import fnmatch
+import glob
 import grp
 import os
 import pwd
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fediops.mastodon.plugins.module_utils.journal import (
-    Change,
-    Journal,
-    set_attributes,
-    write_file,
-)
-from ansible_collections.fediops.mastodon.plugins.module_utils.owed import (
-    DAEMON_RELOAD,
-    STATE_DIRECTORY,
-    BusyError,
-    Owed,
-    full_name,
-    only_run,
-)
+from ansible_collections.fediops.mastodon.plugins.module_utils import journal, owed
+from ansible_collections.fediops.mastodon.plugins.module_utils.journal import Change
 
 OWABLE = ("restart", "reload")
 UNIT_FILES = "/etc/systemd/system/"
@@ -320,7 +308,7 @@ def arguments() -> dict:
         return {"type": "list", "elements": "dict", "default": [], "options": options}
 
     text, path, names = {"type": "str"}, {"type": "path", "required": True}, {"type": "list", "elements": "str"}
-    owes = {"restart": {**names, "default": []}, "reload": {**names, "default": []}}
+    owes = {what: {**names, "default": []} for what in OWABLE}
     owned = {"owner": text, "group": text}
     return {
         "owner": {"type": "str", "default": "root"},
@@ -333,7 +321,7 @@ def arguments() -> dict:
         "absent": {"type": "list", "elements": "raw", "default": []},
         "exclusive": entries(directory=path, pattern={"type": "str", "required": True}, **owes),
         "validate": entries(argv={**names, "required": True}, over={"type": "path"}),
-        "state_directory": {"type": "path", "default": STATE_DIRECTORY},
+        "state_directory": {"type": "path", "default": owed.STATE_DIRECTORY},
         # no_log also keeps the files out of the host's log.
         "payload": {"type": "dict", "default": {}, "no_log": True},
     }
@@ -343,7 +331,7 @@ class RefusedError(Exception):
     """What was asked for cannot be done; nothing has changed."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """A path as the task wants it, and what its change owes."""
 
@@ -355,7 +343,7 @@ class Wanted:
 
 
 class Reader:
-    """Turns the options of a task into a list of Wanted, and gathers what is wrong with them in ``problems``.
+    """Turns the options of a task into ``wanted``, by path, and gathers what is wrong with them in ``problems``.
 
     In check mode users and groups may be missing, because an earlier task would have made them.
     """
@@ -367,47 +355,44 @@ class Reader:
             self._add(entry["path"], "directory", entry)
         for entry in params["files"]:
             content = base64.b64decode(params["payload"].get(entry["dest"], ""))
-            self._add(entry["dest"], "file", entry, content, entry["mode"] or params["mode"])
+            self._add(entry["dest"], "file", {**entry, "mode": entry["mode"] or params["mode"]}, content)
         for entry in params["links"]:
             self._add(entry["path"], "link", entry, os.fsencode(entry["target"]))
         self._add_parents()
         for entry in params["absent"]:
             entry = {"path": entry} if isinstance(entry, str) else entry
-            if not isinstance(entry, dict) or "path" not in entry or entry.keys() - {"path", "restart", "reload"}:
-                self.problems.append(f"absent: expected a path, or path, restart and reload, got {entry!r}")
-            else:
-                self._add(entry["path"], "absent", entry)
+            if not isinstance(entry, dict) or "path" not in entry or entry.keys() - {"path", *OWABLE}:
+                raise RefusedError(f"absent: expected a path, or path, restart and reload, got {entry!r}")
+            self._add(entry["path"], "absent", entry)
         for entry in params["exclusive"]:
-            for path in _strangers(entry["directory"], entry["pattern"]):
-                if path not in self.wanted:
+            for path in glob.glob(os.path.join(glob.escape(entry["directory"]), "*"), include_hidden=True):
+                stranger = path not in self.wanted and (os.path.islink(path) or not os.path.isdir(path))
+                if stranger and fnmatch.fnmatchcase(os.path.basename(path), entry["pattern"]):
                     self._add(path, "absent", entry)
 
-    def _add(self, path: str, kind: str, entry: dict, content: bytes = b"", mode: str | None = None) -> None:
-        debts = frozenset(f"{what} {full_name(unit)}" for what in OWABLE for unit in entry.get(what) or [])
+    def _add(self, path: str, kind: str, entry: dict, content: bytes = b"") -> None:
         if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
             self.problems.append(f"{path}: expected an absolute path without '.', '..' or a slash at its end")
         if path in self.wanted:
             self.problems.append(f"{path}: named twice")
-        if kind in ("link", "absent"):
-            self.wanted[path] = Wanted(Change(path, kind, content), debts=debts)
-            return
         owner, group = (entry.get(what) or self.params[what] for what in ("owner", "group"))
-        uid = self._number(path, "user", owner, pwd.getpwnam)
-        gid = self._number(path, "group", group, grp.getgrnam)
-        change = Change(path, kind, content, self._mode(path, mode or entry["mode"]), uid, gid)
+        change = Change(path, kind, content)
+        if kind in ("file", "directory"):
+            uid = self._number(path, "user", owner, pwd.getpwnam)
+            gid = self._number(path, "group", group, grp.getgrnam)
+            change = Change(path, kind, content, self._mode(path, entry["mode"]), uid, gid)
+        debts = frozenset(f"{what} {owed.full_name(unit)}" for what in OWABLE for unit in entry.get(what) or [])
         self.wanted[path] = Wanted(change, owner, group, bool(entry.get("secret")), debts)
 
     def _mode(self, path: str, mode: str) -> int:
-        if not re.fullmatch("0[0-7]{3,4}", mode):
-            self.problems.append(f"{path}: mode {mode} must be octal, with a leading zero and in quotes: \"0644\"")
-            return 0
-        return int(mode, 8)
+        if re.fullmatch("0[0-7]{3,4}", mode):
+            return int(mode, 8)
+        self.problems.append(f"{path}: mode {mode} must be octal, with a leading zero and in quotes: \"0644\"")
+        return 0
 
     def _number(self, path: str, what: str, name: str, look_up: Callable) -> int:
-        if name.isdigit():
-            return int(name)
         try:
-            return look_up(name)[2]
+            return int(name) if name.isdigit() else look_up(name)[2]
         except KeyError:
             if not self.check_mode:
                 self.problems.append(f"{path}: the {what} {name} does not exist on this host")
@@ -416,16 +401,9 @@ class Reader:
     def _add_parents(self) -> None:
         for path in list(self.wanted):
             parent = os.path.dirname(path)
-            while parent not in self.wanted and not os.path.lexists(parent) and parent != os.path.dirname(parent):
+            while parent not in self.wanted and parent and not os.path.lexists(parent):
                 self._add(parent, "directory", {"owner": "root", "group": "root", "mode": "0755"})
                 parent = os.path.dirname(parent)
-
-
-def _strangers(directory: str, pattern: str) -> Iterator[str]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as there:
-        for entry in there:
-            if fnmatch.fnmatchcase(entry.name, pattern) and not entry.is_dir(follow_symlinks=False):
-                yield entry.path
 
 
 def look(path: str) -> Change:
@@ -437,12 +415,10 @@ def look(path: str) -> Change:
     if stat.S_ISLNK(now.st_mode):
         return Change(path, "link", os.fsencode(os.readlink(path)))
     attributes = {"mode": stat.S_IMODE(now.st_mode), "uid": now.st_uid, "gid": now.st_gid}
-    if stat.S_ISDIR(now.st_mode):
-        return Change(path, "directory", **attributes)
-    if not stat.S_ISREG(now.st_mode):
-        return Change(path, "device, pipe or socket", **attributes)
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        return Change(path, "file", file.read(), **attributes)
+    if stat.S_ISREG(now.st_mode):
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            return Change(path, "file", file.read(), **attributes)
+    return Change(path, "directory" if stat.S_ISDIR(now.st_mode) else "device, pipe or socket", **attributes)
 
 
 def obstacle(wanted: Change, found: Change) -> str | None:
@@ -463,21 +439,17 @@ def diff(wanted: Wanted, found: Change) -> dict:
     change = wanted.change
     missing = NOBODY_YET in (change.uid, change.gid)
     note = f" (would be owned by {wanted.owner}:{wanted.group}, not all on this host yet)" if missing else ""
-    result = {"before_header": change.path, "after_header": change.path + note}
-    if change.kind == found.kind and change.content == found.content:
-        names = _name(found.uid, pwd.getpwuid), _name(found.gid, grp.getgrgid)
-        before, after = _attributes(*names, found.mode), _attributes(wanted.owner, wanted.group, change.mode)
-        return {**result, "before": before, "after": after}
-    if wanted.secret:
-        before = "" if found.kind == "absent" else "(secret, as it was)\n"
-        return {**result, "before": before, "after": "(secret, changed)\n"}
-    if b"\0" in found.content + change.content:
-        return {**result, "dst_binary": 1}
-    return {**result, "before": _text(found), "after": _text(change)}
-
-
-def _attributes(owner: str, group: str, mode: int) -> str:
-    return f"owner: {owner}\ngroup: {group}\nmode: {mode:04o}\n"
+    if (change.kind, change.content) == (found.kind, found.content):
+        owner, group = _name(found.uid, pwd.getpwuid), _name(found.gid, grp.getgrgid)
+        before = f"owner: {owner}\ngroup: {group}\nmode: {found.mode:04o}\n"
+        after = f"owner: {wanted.owner}\ngroup: {wanted.group}\nmode: {change.mode:04o}\n"
+    elif wanted.secret:
+        before, after = "" if found.kind == "absent" else "(secret, as it was)\n", "(secret, changed)\n"
+    elif b"\0" in found.content + change.content:
+        return {"before_header": change.path, "after_header": change.path + note, "dst_binary": 1}
+    else:
+        before, after = _text(found), _text(change)
+    return {"before_header": change.path, "after_header": change.path + note, "before": before, "after": after}
 
 
 def _name(number: int, look_up: Callable) -> str:
@@ -495,10 +467,10 @@ def _text(change: Change) -> str:
 def without_secrets(text: str, contents: Iterable[bytes]) -> str:
     """Return a text in which nothing is left of the values in these files: of each line all words but the first."""
     secrets = set()
-    for line in (line.strip() for content in contents for line in content.decode("utf-8", "replace").splitlines()):
-        for words in (re.split(r"[\s\"'=,;]+", line), re.split(r"[^\w+/.~-]+", line)):
-            words = [word for word in words if word]
-            secrets.update(words[1:] if len(words) > 1 else words)
+    for line in b"\n".join(contents).decode("utf-8", "replace").splitlines():
+        for separators in (r"[\s\"'=,;]+", r"[^\w+/.~-]+"):
+            words = [word for word in re.split(separators, line) if word]
+            secrets.update(words[1:] or words)
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "********")
@@ -512,27 +484,26 @@ class Checks:
         self.module = module
         self.changes = [wanted.change for wanted in changed]
         self.secrets = [wanted.change.content for wanted in changed if wanted.secret]
-        self.waiting = [check for check in module.params["validate"] if self._below(check["over"])]
+        checks = [{**check, "over": (check["over"] or "").rstrip("/")} for check in module.params["validate"]]
+        self.waiting = [check for check in checks if self._below(check["over"])]
 
-    def _below(self, over: str | None) -> list[Change]:
-        return [change for change in self.changes if over is None or change.path.startswith(f"{over}/")]
+    def _below(self, over: str) -> list[Change]:
+        return [change for change in self.changes if change.path.startswith(f"{over}/")]
 
     def before(self, home: str) -> None:
         """Run the checks that can see the new files ahead of everybody; what remains waits for ``after``."""
         checks, self.waiting = self.waiting, []
         for number, check in enumerate(checks):
             over, tree = check["over"], os.path.join(home, f"tree{number}")
-            if not over or not os.path.isdir(over):
-                self.waiting.append(check)
-                continue
-            self.module.run_command(["cp", "-a", over, tree], check_rc=True)
-            if self.module.run_command([*PRIVATE_MOUNTS, "mount", "--bind", tree, over])[0] != 0:
-                self.waiting.append(check)
-                continue
-            for change in self._below(over):
-                self._apply(change, tree + change.path[len(over):])
-            mount = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', tree, over]
-            self._run(check["argv"], [*PRIVATE_MOUNTS, *mount])
+            if over and os.path.isdir(over):
+                self.module.run_command(["cp", "-a", over, tree], check_rc=True)
+                if self.module.run_command([*PRIVATE_MOUNTS, "mount", "--bind", tree, over])[0] == 0:
+                    copies = [dataclasses.replace(it, path=tree + it.path[len(over):]) for it in self._below(over)]
+                    journal.switch(home, copies, before=lambda _home: None, after=lambda: None)
+                    there = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', tree, over]
+                    self._run(check["argv"], [*PRIVATE_MOUNTS, *there])
+                    continue
+            self.waiting.append(check)
 
     def after(self) -> None:
         """Run the checks that need the files in their places."""
@@ -547,56 +518,45 @@ class Checks:
             said = without_secrets(err.strip() or out.strip(), self.secrets)
             raise RefusedError(f"{' '.join(argv)} refuses the new files, so nothing has changed: {said}")
 
-    @staticmethod
-    def _apply(change: Change, path: str) -> None:
-        if change.kind == "directory":
-            os.makedirs(path, exist_ok=True)
-            set_attributes(path, change.mode, change.uid, change.gid)
-            return
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        elif os.path.lexists(path):
-            os.unlink(path)
-        if change.kind == "file":
-            write_file(path, change.content, change.mode, change.uid, change.gid)
-        elif change.kind == "link":
-            os.symlink(os.fsdecode(change.content), path)
-
 
 def debts_of(module: AnsibleModule, changed: list[Wanted]) -> set[str]:
     """Return what the changes owe, patterns of units replaced by the units that run."""
     debts = {debt for wanted in changed for debt in wanted.debts}
+    if any(wanted.change.path.startswith(UNIT_FILES) and wanted.change.kind != "directory" for wanted in changed):
+        debts.add(owed.DAEMON_RELOAD)
     for debt in [debt for debt in debts if re.search(r"[*?[]", debt)]:
         debts.remove(debt)
         what, pattern = debt.split(" ", 1)
-        running = module.run_command(
-            ["systemctl", "list-units", "--plain", "--no-legend", "--full",
-             "--state=active,reloading,activating,deactivating", pattern], check_rc=not module.check_mode)[1]
-        debts.update(f"{what} {line.split()[0]}" for line in running.splitlines())
-    if any(wanted.change.path.startswith(UNIT_FILES) and wanted.change.kind != "directory" for wanted in changed):
-        debts.add(DAEMON_RELOAD)
+        states = "--state=active,reloading,activating,deactivating"
+        command = ["systemctl", "list-units", "--plain", "--no-legend", "--full", states, pattern]
+        running = module.run_command(command, check_rc=not module.check_mode)[1].splitlines()
+        debts.update(f"{what} {unit.split()[0]}" for unit in running)
     return debts
 
 
 def bring_about(module: AnsibleModule) -> dict:
     """Make the host as the task wants it, or in check mode find out what that would mean; return the result."""
-    journal, owed = Journal(module.params["state_directory"]), Owed(module.params["state_directory"])
-    recovered = journal.unfinished() if module.check_mode else journal.recover()
+    state_directory, debts_here = module.params["state_directory"], owed.Owed(module.params["state_directory"])
+    recovered = []
+    for killed in journal.unfinished(state_directory):
+        recovered += [undo["path"] for undo in killed.undo]
+        if not module.check_mode:
+            killed.take_back()
     reader = Reader(module.params, module.check_mode)
     found = {path: look(path) for path in reader.wanted}
     problems = reader.problems + [obstacle(wanted.change, found[path]) for path, wanted in reader.wanted.items()]
     if any(problems):
-        raise RefusedError("nothing has changed, because of: " + "; ".join(problem for problem in problems if problem))
+        raise RefusedError("nothing has changed, because of: " + "; ".join(filter(None, problems)))
     changed = [wanted for path, wanted in reader.wanted.items() if found[path] != wanted.change]
-    # A parent comes before what is in it.
+    # A parent comes before what is in it, and "~" after every path.
     changed.sort(key=lambda wanted: wanted.change.path if wanted.change.kind == "directory" else "~")
     debts = debts_of(module, changed)
     if changed and not module.check_mode:
-        switch(journal, owed, changed, debts, Checks(module, changed))
+        switch(state_directory, changed, debts, Checks(module, changed))
     result = {
         "changed": bool(changed or recovered),
         "changed_files": [wanted.change.path for wanted in changed],
-        "owed": sorted(owed.pending() | debts),
+        "owed": sorted(debts_here.pending() | debts),
         "recovered": recovered,
     }
     if module._diff:
@@ -604,29 +564,29 @@ def bring_about(module: AnsibleModule) -> dict:
     return result
 
 
-def switch(journal: Journal, owed: Owed, changed: list[Wanted], debts: set[str], checks: Checks) -> None:
+def switch(state_directory: str, changed: list[Wanted], debts: set[str], checks: Checks) -> None:
     """Make the changes. What they owe is on the disk before the first of them, so that no kill can lose it."""
-    new_debts = set()
+    debts_here, new = owed.Owed(state_directory), set()
 
     def before(home: str) -> None:
         checks.before(home)
-        new_debts.update(owed.add(debts))
+        new.update(debts_here.add(debts))
 
     try:
-        journal.switch([wanted.change for wanted in changed], before, checks.after)
+        journal.switch(state_directory, [wanted.change for wanted in changed], before, checks.after)
     except BaseException:
-        owed.clear(new_debts)
+        debts_here.clear(new)
         raise
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
-    lock = contextlib.nullcontext() if module.check_mode else only_run(module.params["state_directory"])
+    lock = contextlib.nullcontext() if module.check_mode else owed.only_run(module.params["state_directory"])
     try:
         with lock:
             result = bring_about(module)
-    except (RefusedError, BusyError) as error:
+    except (RefusedError, owed.BusyError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}; what had changed was taken back")

@@ -17,6 +17,7 @@ description:
   - What M(fediops.mastodon.config_files) wrote down as owed is done for the units named here, and then struck out. A
     unit that is started anyway is not restarted as well. When a restart is owed, a reload is no longer.
   - A unit that does not stay up fails the task, with the last lines of its journal.
+  - It is meant for units that stay active. A oneshot service without C(RemainAfterExit) never is; name its timer.
 options:
   units:
     description: The units, and only those that this task answers for.
@@ -130,76 +131,65 @@ daemon_reloaded:
 """
 
 import contextlib
+import dataclasses
 import glob
 import os
 import time
-from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fediops.mastodon.plugins.module_utils.owed import (
-    DAEMON_RELOAD,
-    STATE_DIRECTORY,
-    BusyError,
-    Owed,
-    full_name,
-    only_run,
-)
+from ansible_collections.fediops.mastodon.plugins.module_utils import owed
 
 ENABLED_LINKS = "/etc/systemd/system/*.*s"
 JOURNAL_LINES = 15
 POLL_SECONDS = 0.5
-PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,NeedDaemonReload,Triggers"
-CAN_BE_ENABLED = ("disabled", "bad", "")
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,Triggers"
+UP, DOWN = ("active", "reloading", "refreshing"), ("inactive", "failed")
+States = dict[str, dict[str, str]]
 
 
 class UnitError(Exception):
     """A unit is not in the state it should be in."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Steps:
-    """What is to be done, by verb; the fields are what the module returns."""
+    """What is to be done, by what it makes of a unit; the module returns these lists."""
 
-    started: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    restarted: list[str] = field(default_factory=list)
-    reloaded: list[str] = field(default_factory=list)
-    enabled: list[str] = field(default_factory=list)
-    disabled: list[str] = field(default_factory=list)
-
-
-def is_up(unit: dict[str, str]) -> bool:
-    """Tell whether a unit does its work; one that systemd keeps trying to start does not."""
-    return unit.get("ActiveState") in ("active", "reloading", "refreshing")
+    enabled: list[str] = dataclasses.field(default_factory=list)
+    disabled: list[str] = dataclasses.field(default_factory=list)
+    stopped: list[str] = dataclasses.field(default_factory=list)
+    started: list[str] = dataclasses.field(default_factory=list)
+    restarted: list[str] = dataclasses.field(default_factory=list)
+    reloaded: list[str] = dataclasses.field(default_factory=list)
 
 
-def decide(wanted: list[dict], strangers: list[str], now: dict[str, dict[str, str]], owed: set[str]) -> Steps:
+def decide(wanted: list[dict], now: States, debts: set[str]) -> Steps:
     """Return the steps from the present states to the wanted ones.
 
-    wanted: {name, state, enabled}; strangers: units to get rid of; now: systemd's properties of each of them.
+    wanted: {name, state, enabled}; now: systemd's properties of each. A unit that is started over and over is down.
     """
     steps = Steps()
-    for unit in wanted + [{"name": name, "state": "stopped", "enabled": False} for name in strangers]:
+    for unit in wanted:
         name, state = unit["name"], now[unit["name"]]
-        file_state = state.get("UnitFileState", "")
-        if unit["enabled"] and file_state in CAN_BE_ENABLED:
+        if unit["enabled"] and state["UnitFileState"] in ("disabled", "bad", ""):
             steps.enabled.append(name)
-        if not unit["enabled"] and file_state in ("enabled", "enabled-runtime"):
+        if not unit["enabled"] and state["UnitFileState"] in ("enabled", "enabled-runtime"):
             steps.disabled.append(name)
         if unit["state"] == "stopped":
-            if state.get("ActiveState") not in ("inactive", "failed"):
+            if state["ActiveState"] not in DOWN:
                 steps.stopped.append(name)
-        elif not is_up(state):
+        elif state["ActiveState"] not in UP:
             steps.started.append(name)
-        elif f"restart {name}" in owed:
+        elif f"restart {name}" in debts:
             steps.restarted.append(name)
-        elif f"reload {name}" in owed:
+        elif f"reload {name}" in debts:
             steps.reloaded.append(name)
     # A socket does not start while its service runs, so both restart in one go.
-    for name in [name for name in steps.started if is_up(now.get(now[name].get("Triggers", ""), {}))]:
+    for name in list(steps.started):
         service = now[name]["Triggers"]
-        steps.started.remove(name)
-        steps.restarted += [unit for unit in (name, service) if unit not in steps.restarted]
+        if now.get(service, {}).get("ActiveState") in UP:
+            steps.started.remove(name)
+            steps.restarted = [name, *(unit for unit in steps.restarted if unit != service), service]
     return steps
 
 
@@ -214,96 +204,88 @@ class Systemd:
         rc, _out, err = self.module.run_command(["systemctl", "--no-ask-password", verb, "--", *units])
         return err.strip() or f"systemctl {verb} failed" if rc != 0 else ""
 
-    def show(self, units: list[str], patterns: list[str]) -> dict[str, dict[str, str]]:
-        """Return the properties of units by the name asked for, and of whatever runs and matches a pattern."""
+    def show(self, units: list[str], patterns: list[str]) -> States:
+        """Return the properties of units by the name asked for, and of whatever is loaded and matches a pattern."""
         if not units and not patterns:
             return {}
         command = ["systemctl", "show", f"--property={PROPERTIES}", "--", *units, *patterns]
         rc, out, err = self.module.run_command(command)
         if rc != 0:
             raise UnitError(f"systemd does not answer: {err.strip()}")
-        blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
-        blocks = [block for block in blocks if block]
+        texts = filter(None, out.strip().split("\n\n"))
+        blocks = [dict(line.split("=", 1) for line in text.splitlines()) for text in texts]
         # Aliases answer with another Id, but in the order of the question.
         return dict(zip([*units, *(block["Id"] for block in blocks[len(units):])], blocks, strict=True))
 
-    def journal(self, unit: str) -> str:
-        """Return the end of a unit's journal."""
+    def wait_until_up(self, units: list[str], seconds: float) -> list[str]:
+        """Return those that are not up twice in a row before the time is over: a service may crash after its start."""
+        deadline, calm, down = time.monotonic() + seconds, 0, []
+        while units and calm < 2:
+            now = self.show(units, [])
+            down = [name for name in units if now[name]["ActiveState"] not in UP]
+            calm = 0 if down else calm + 1
+            if time.monotonic() > deadline or any(now[name]["ActiveState"] == "failed" for name in down):
+                break
+            time.sleep(POLL_SECONDS)
+        return down
+
+    def end_of_journal(self, unit: str) -> str:
+        """Return the last lines of a unit's journal, with a heading."""
         command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={unit}"]
-        return self.module.run_command(command)[1].strip()
+        return f"{unit} is not up. The end of its journal:\n{self.module.run_command(command)[1].strip()}"
 
 
-def find_strangers(patterns: list[str], running: dict[str, dict[str, str]], named: set[str]) -> list[str]:
+def strangers(patterns: list[str], now: States, named: set[str]) -> list[str]:
     """Return the units that match a pattern, run or are enabled, and are not named."""
-    found = {name for name, unit in running.items() if unit.get("ActiveState") not in ("inactive", "failed")}
+    found = {name for name, unit in now.items() if unit["ActiveState"] not in DOWN}
     for pattern in patterns:
         found.update(os.path.basename(link) for link in glob.glob(os.path.join(ENABLED_LINKS, pattern)))
     return sorted(found - named)
 
 
-def wait_until_up(systemd: Systemd, units: list[str], seconds: float) -> list[str]:
-    """Return the units that are not up twice in a row before the time is over; a service may crash after its start."""
-    deadline, calm = time.monotonic() + seconds, 0
-    down = list(units)
-    while units and calm < 2:
-        now = systemd.show(units, [])
-        down = [name for name in units if not is_up(now[name])]
-        calm = 0 if down else calm + 1
-        if time.monotonic() > deadline or any(now[name]["ActiveState"] == "failed" for name in down):
-            break
-        time.sleep(POLL_SECONDS if calm < 2 else 0)
-    return down
-
-
-def carry_out(systemd: Systemd, steps: Steps, now: dict[str, dict[str, str]], owed: Owed, wait_seconds: float) -> None:
+def carry_out(systemd: Systemd, steps: Steps, now: States, debts_here: owed.Owed, wait_seconds: float) -> None:
     """Do the steps, each verb once, and strike out what was owed to the units that are up. Raises UnitError."""
     acted = steps.started + steps.restarted + steps.reloaded
-    missing = [name for name in {*acted, *steps.enabled} if now[name]["LoadState"] in ("not-found", "masked")]
+    missing = sorted(name for name in {*acted, *steps.enabled} if now[name]["LoadState"] in ("not-found", "masked"))
     if missing:
-        names = ", ".join(sorted(missing))
-        raise UnitError(f"{names}: no such unit on this host, or it is masked; is its package installed?")
-    failed = [name for name in steps.started if now[name]["ActiveState"] == "failed"]
-    complaints = []
-    for verb, units in (
-        ("enable", steps.enabled),
-        ("disable", steps.disabled),
-        ("stop", steps.stopped),
-        ("reset-failed", failed),
-        ("start", steps.started),
-        ("restart", steps.restarted),
-        ("reload-or-restart", steps.reloaded),
-    ):
-        complaints.append(systemd.call(verb, units) if units else "")
-    down = wait_until_up(systemd, acted, wait_seconds)
-    done = [name for name in steps.stopped + acted if name not in down]
-    if down or not any(complaints):
-        owed.clear(f"{what} {name}" for name in done for what in ("restart", "reload"))
-    ends = [f"{name} is not up. The end of its journal:\n{systemd.journal(name)}" for name in down]
-    if any([*ends, *complaints]):
-        raise UnitError("\n".join(filter(None, [*ends, *complaints])))
+        raise UnitError(f"{', '.join(missing)}: no such unit here, or it is masked; is its package installed?")
+    verbs = {
+        "enable": steps.enabled,
+        "disable": steps.disabled,
+        "stop": steps.stopped,
+        "reset-failed": [name for name in steps.started if now[name]["ActiveState"] == "failed"],
+        "start": steps.started,
+        "restart": steps.restarted,
+        "reload-or-restart": steps.reloaded,
+    }
+    complaints = list(filter(None, [systemd.call(verb, units) for verb, units in verbs.items() if units]))
+    down = systemd.wait_until_up(acted, wait_seconds)
+    if down or not complaints:
+        done = [name for name in steps.stopped + acted if name not in down]
+        debts_here.clear(f"{what} {name}" for name in done for what in ("restart", "reload"))
+    if down or complaints:
+        raise UnitError("\n".join([*map(systemd.end_of_journal, down), *complaints]))
 
 
 def bring_about(module: AnsibleModule) -> dict:
     """Bring the units to their states, or in check mode find out what that would take; return the result."""
-    systemd, owed = Systemd(module), Owed(module.params["state_directory"])
-    wanted = [{**unit, "name": full_name(unit["name"])} for unit in module.params["units"]]
+    systemd, debts_here = Systemd(module), owed.Owed(module.params["state_directory"])
+    wanted = [{**unit, "name": owed.full_name(unit["name"])} for unit in module.params["units"]]
     named, patterns = [unit["name"] for unit in wanted], module.params["exclusive"]
-    debts, now = owed.pending(), systemd.show(named, patterns)
-    reload_needed = DAEMON_RELOAD in debts or any(unit["NeedDaemonReload"] == "yes" for unit in now.values())
-    if reload_needed and not module.check_mode:
+    debts, now = debts_here.pending(), systemd.show(named, patterns)
+    stale = owed.DAEMON_RELOAD in debts or any(unit["NeedDaemonReload"] == "yes" for unit in now.values())
+    if stale and not module.check_mode:
         complaint = systemd.call("daemon-reload", [])
         if complaint:
             raise UnitError(complaint)
-        owed.clear([DAEMON_RELOAD])
+        debts_here.clear([owed.DAEMON_RELOAD])
         now = systemd.show(named, patterns)
-    running = {name: unit for name, unit in now.items() if name not in named}
-    strangers = find_strangers(patterns, running, set(named))
-    now |= systemd.show([name for name in strangers if name not in now], [])
-    steps = decide(wanted, strangers, now, debts)
+    others = strangers(patterns, now, set(named))
+    now |= systemd.show([name for name in others if name not in now], [])
+    steps = decide(wanted + [{"name": name, "state": "stopped", "enabled": False} for name in others], now, debts)
     if not module.check_mode:
-        carry_out(systemd, steps, now, owed, module.params["wait_seconds"])
-    result = vars(steps)
-    return {"changed": reload_needed or any(result.values()), "daemon_reloaded": reload_needed, **result}
+        carry_out(systemd, steps, now, debts_here, module.params["wait_seconds"])
+    return {"changed": stale or any(vars(steps).values()), "daemon_reloaded": stale, **vars(steps)}
 
 
 def arguments() -> dict:
@@ -317,18 +299,18 @@ def arguments() -> dict:
         "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
         "exclusive": {"type": "list", "elements": "str", "default": []},
         "wait_seconds": {"type": "int", "default": 15},
-        "state_directory": {"type": "path", "default": STATE_DIRECTORY},
+        "state_directory": {"type": "path", "default": owed.STATE_DIRECTORY},
     }
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
-    lock = contextlib.nullcontext() if module.check_mode else only_run(module.params["state_directory"])
+    lock = contextlib.nullcontext() if module.check_mode else owed.only_run(module.params["state_directory"])
     try:
         with lock:
             result = bring_about(module)
-    except (UnitError, BusyError) as error:
+    except (UnitError, owed.BusyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 
