@@ -54,6 +54,11 @@ def test_defaults_and_argument_specs_have_the_same_values(role):
     assert differing == {}, "variable: (in defaults, in argument_specs)"
 
 
+def test_argument_specs_state_no_computed_default(role):
+    # The specification is for people and for the documentation's tools, which take a template for a wrong type.
+    assert [name for name, spec in options(role).items() if is_templated(spec.get("default", ""))] == []
+
+
 def test_variables_carry_the_name_of_the_role(role):
     assert [name for name in options(role) if not name.startswith(f"{role.name}_")] == []
 
