@@ -7,29 +7,27 @@ class DistributionWorker
   sidekiq_options queue: "default"
 
   def perform(status_id)
-    status = Status.find(status_id)
-    HomeFeed.new(status.account).push(status) if status.local?
-    followers(status) unless status.direct_visibility?
-    status.mentions.includes(:account).each { |mention| bring_to(mention.account, status) }
-    return unless status.public_visibility?
-
-    Stream.public_channels(status).each { |channel| Stream.publish(channel, "update", Rest.status(status)) }
-    FaspAnnounceWorker.perform_async(status.id) if status.local? && FaspProvider.confirmed.exists?
+    @status = Status.find(status_id)
+    HomeFeed.new(@status.account).push(@status) if @status.local?
+    FeedInsertWorker.perform_bulk(audience.local.ids.map { |id| [@status.id, id] })
+    @status.mentioned_accounts.local.each { |account| LocalNotificationWorker.perform_async(account.id, "mention", @status.account_id, @status.id) }
+    deliver if @status.local?
+    publish if @status.public_visibility?
   end
 
   private
 
-  def followers(status)
-    status.account.followers.local.in_batches do |batch|
-      FeedInsertWorker.perform_bulk(batch.ids.map { |id| [status.id, id] })
-    end
-    inboxes = status.local? ? status.account.followers.remote.distinct.pluck(:inbox_url) : []
-    DeliveryWorker.perform_bulk(inboxes.map { |inbox| [Activity.create(status), status.account_id, inbox] })
+  # Whose home timeline it belongs in.
+  def audience = @status.direct_visibility? ? Account.none : @status.account.followers
+
+  def deliver
+    inboxes = [audience, @status.mentioned_accounts].flat_map { |accounts| accounts.remote.pluck(:inbox_url) }.uniq
+    activity = Activity.create(@status)
+    DeliveryWorker.perform_bulk(inboxes.map { |inbox| [activity, @status.account_id, inbox] })
   end
 
-  def bring_to(account, status)
-    return DeliveryWorker.perform_async(Activity.create(status), status.account_id, account.inbox_url) unless account.local?
-
-    LocalNotificationWorker.perform_async(account.id, "mention", status.account_id, status.id)
+  def publish
+    Stream.public_channels(@status).each { |channel| Stream.publish(channel, "update", Rest.status(@status)) }
+    FaspAnnounceWorker.perform_async(@status.id) if @status.local? && FaspProvider.confirmed.exists?
   end
 end

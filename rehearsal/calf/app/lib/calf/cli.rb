@@ -22,7 +22,7 @@ module Calf
       previous = account.user
       refuse_reattachment(account) if previous && !options[:force]
 
-      user = User.new(email: options[:email], password: password, role: role, approved: options[:approve],
+      user = User.new(email: options[:email], password: password, role: role, approved: options[:approve] || false,
                       confirmed_at: (Time.current if options[:confirmed]), confirmation_token: SecureRandom.hex, account: account)
       save(user, replaced: previous)
       report_password(password)
