@@ -5,6 +5,7 @@
 The folder ``app`` is v1.0.0; the folders named after a later version are laid over what came before. Author and
 dates are fixed, so the same files give the same commits on every machine.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -179,7 +179,9 @@ class Client:
         authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         options.setdefault("timeout", TIMEOUT_SECONDS)
         options.setdefault("allow_redirects", False)
-        return self.session.request(method, urljoin(self.url, path), headers=authorization | dict(headers or {}), **options)
+        return self.session.request(
+            method, urljoin(self.url, path), headers=authorization | dict(headers or {}), **options
+        )
 
     def upload(self, picture: bytes, *, description: str = "", mime_type: str = "image/png") -> dict[str, Any]:
         """Upload a picture and return the media attachment."""

@@ -113,7 +113,10 @@ class Instance:
 
     def units(self, pattern: str) -> list[str]:
         """The loaded units whose names match."""
-        return [line.split()[0] for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()]
+        return [
+            line.split()[0]
+            for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()
+        ]
 
     @cache  # noqa: B019 (one instance a session)
     def environment(self, pattern: str) -> dict[str, str]:
@@ -136,7 +139,9 @@ class Instance:
 
     def sql(self, query: str) -> list[str]:
         """The rows that the application's database answers."""
-        return self.output("runuser", "-u", "postgres", "--", "psql", "-XAtqc", query, "mastodon_production").splitlines()
+        return self.output(
+            "runuser", "-u", "postgres", "--", "psql", "-XAtqc", query, "mastodon_production"
+        ).splitlines()
 
     def ask(self, *requests: tuple, port: int = WEB_PORT) -> list[Answer]:
         """Ask a port of the host's loopback: each request is (method, path[, headers[, body]])."""
@@ -175,7 +180,9 @@ class Instance:
         """Start a process of our own, with the environment of the units `like`; it is gone afterwards."""
         unit = f"contract-{os.getpid()}-{next(self._numbers)}.service"
         whole = self.environment(like) | environment
-        started = self.run(*self._transient([f"--unit={unit}", "--property=RemainAfterExit=yes"], whole, ("/usr/bin/env", *argv)))
+        started = self.run(
+            *self._transient([f"--unit={unit}", "--property=RemainAfterExit=yes"], whole, ("/usr/bin/env", *argv))
+        )
         assert started.status == 0, started.stderr
         try:
             yield Process(self, unit)

@@ -33,7 +33,10 @@ def statuses(instance):
 
     def ask(*requests):
         headers = instance.proxied(Authorization=f"Bearer {instance.summary['token']}", Content_Type="application/json")
-        return [answer.status for answer in instance.ask(*((*request[:2], headers, *request[2:]) for request in requests), port=PORT)]
+        return [
+            answer.status
+            for answer in instance.ask(*((*request[:2], headers, *request[2:]) for request in requests), port=PORT)
+        ]
 
     return ask
 
@@ -130,14 +133,18 @@ class TestSidekiq:
     def test_from_start_to_end(self, sidekiq, instance):
         ready = "tmp/contract_ready"
         with sidekiq(MASTODON_SIDEKIQ_READY_FILENAME="contract_ready") as process:
-            entry = wait_until(lambda: self.entry(instance, process.show("MainPID")), BOOT_SECONDS, "an entry in `processes`")
+            entry = wait_until(
+                lambda: self.entry(instance, process.show("MainPID")), BOOT_SECONDS, "an entry in `processes`"
+            )
             assert sorted(set(entry["info"]["queues"])) == [self.QUEUE, f"{self.QUEUE}2"], "-q replaces the queues"
             assert entry["info"]["concurrency"] == 2
             assert {"info", "busy", "beat", "quiet"} <= entry.keys()
             assert instance.app("test", "-e", ready).status == 0
 
             process.signal("TSTP")
-            wait_until(lambda: self.entry(instance, process.show("MainPID"))["quiet"] == "true", 15, "quiet at the next beat")
+            wait_until(
+                lambda: self.entry(instance, process.show("MainPID"))["quiet"] == "true", 15, "quiet at the next beat"
+            )
             process.signal("TERM")
             assert process.wait() == 0
             assert "Bye!" in process.log()
@@ -145,7 +152,15 @@ class TestSidekiq:
 
     def test_a_job_of_an_unknown_class_is_kept(self, instance, tag):
         """As when an older release meets a job of a newer one."""
-        job = {"class": tag.capitalize(), "args": [], "retry": True, "queue": "default", "jid": tag, "created_at": 0, "enqueued_at": 0}
+        job = {
+            "class": tag.capitalize(),
+            "args": [],
+            "retry": True,
+            "queue": "default",
+            "jid": tag,
+            "created_at": 0,
+            "enqueued_at": 0,
+        }
         instance.redis("LPUSH", "queue:default", json.dumps(job))
 
         def kept():
@@ -180,7 +195,9 @@ class TestStreaming:
         """Start a streaming process of our own."""
 
         def start(port=self.PORT, **environment):
-            return instance.process("mastodon-streaming*.service", "node", "./streaming", BIND="127.0.0.1", PORT=str(port), **environment)
+            return instance.process(
+                "mastodon-streaming*.service", "node", "./streaming", BIND="127.0.0.1", PORT=str(port), **environment
+            )
 
         return start
 

@@ -16,7 +16,12 @@ def test_health_and_metrics(instance):
     assert (health.status, health.body) == (200, "OK")
     assert metrics.status == 200
     names = set(re.findall(r"^# TYPE (\w+) ", metrics.body, re.MULTILINE))
-    assert {"connected_clients", "pg_pool_total_connections", "pg_pool_idle_connections", "pg_pool_waiting_queries"} <= names
+    assert {
+        "connected_clients",
+        "pg_pool_total_connections",
+        "pg_pool_idle_connections",
+        "pg_pool_waiting_queries",
+    } <= names
     assert any(name.startswith("redis_") for name in names)
 
 
@@ -39,7 +44,9 @@ def test_a_websocket_wants_a_good_token(client, token):
 def test_tells_the_application_who_listens(client, instance):
     account = client.api.me()["id"]
     with client.listen():
-        wait_until(lambda: instance.redis("EXISTS", f"subscribed:timeline:{account}") == ["1"], 5, "the key of a listener")
+        wait_until(
+            lambda: instance.redis("EXISTS", f"subscribed:timeline:{account}") == ["1"], 5, "the key of a listener"
+        )
         assert 0 < int(instance.redis("TTL", f"subscribed:timeline:{account}")[0]) <= 1080
         subscribed = instance.redis("PUBSUB", "CHANNELS", "timeline:*")
     assert f"timeline:{account}" in subscribed

@@ -44,7 +44,9 @@ class TestHealth:
         mark = f"/health?{secrets.token_hex(8)}"
         page = f"/auth/sign_in?{secrets.token_hex(8)}"
         instance.ask(("GET", mark, {"Host": "localhost"}), ("GET", page, instance.proxied()))
-        log = instance.output("journalctl", "--unit", "mastodon-web.service", "--lines", "50", "--output", "cat", "--no-pager")
+        log = instance.output(
+            "journalctl", "--unit", "mastodon-web.service", "--lines", "50", "--output", "cat", "--no-pager"
+        )
         assert re.search(r"^\[[\w-]+\] method=GET path=/auth/sign_in .*status=200 .*duration=.* db=", log, re.MULTILINE)
         assert "path=/health" not in log
 
@@ -70,7 +72,11 @@ class TestHeaders:
         assert float(answer.headers["x-runtime"]) > 0
 
     def test_the_policy_names_where_media_come_from(self, get, instance):
-        policy = dict(part.split(" ", 1) for part in get("/auth/sign_in").headers["content-security-policy"].split("; ") if " " in part)
+        policy = dict(
+            part.split(" ", 1)
+            for part in get("/auth/sign_in").headers["content-security-policy"].split("; ")
+            if " " in part
+        )
         assert f"https://{instance.domain}" in policy["img-src"].split()
 
     def test_a_profile_may_be_cached_for_seconds(self, get, owner):
@@ -102,7 +108,9 @@ class TestApi:
         assert urls.startswith("wss://")
 
     @pytest.mark.parametrize("token", [None, "wrong"])
-    @pytest.mark.parametrize("path", ["/api/v1/timelines/home", "/api/v1/notifications", "/api/v1/accounts/verify_credentials"])
+    @pytest.mark.parametrize(
+        "path", ["/api/v1/timelines/home", "/api/v1/notifications", "/api/v1/accounts/verify_credentials"]
+    )
     def test_personal_paths_want_a_good_token(self, get, path, token):
         answer = get(path, **({"Authorization": f"Bearer {token}"} if token else {}))
         assert answer.status == 401
@@ -116,7 +124,9 @@ class TestApi:
     def test_a_delivery_without_a_signature_is_401(self, instance):
         headers = instance.proxied(Content_Type="application/activity+json")
         body = json.dumps({"type": "Follow", "actor": "https://elsewhere.example/users/a"})
-        answers = instance.ask(*(("POST", path, headers, body) for path in ("/inbox", f"/users/{instance.owner['username']}/inbox")))
+        answers = instance.ask(
+            *(("POST", path, headers, body) for path in ("/inbox", f"/users/{instance.owner['username']}/inbox"))
+        )
         assert [answer.status for answer in answers] == [401, 401]
 
     def test_posting_twice_with_one_key_posts_once(self, client, tag):
@@ -150,7 +160,11 @@ class TestLimits:
         network = f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}"
 
         def ask(times, host="1"):
-            request = ("GET", "/api/v1/accounts/verify_credentials", instance.proxied(X_Forwarded_For=f"{network}::{host}"))
+            request = (
+                "GET",
+                "/api/v1/accounts/verify_credentials",
+                instance.proxied(X_Forwarded_For=f"{network}::{host}"),
+            )
             return instance.ask(*[request] * times)
 
         self.drained(ask, self.LIMIT, 2 * self.LIMIT + 2)

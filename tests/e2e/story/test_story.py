@@ -88,7 +88,9 @@ def test_the_home_timeline_has_it(told):
 
 def test_the_public_timeline_has_it_for_strangers(told):
     stranger = Client(told.reader.url, told.reader.ca_file, None, told.reader.resolve)
-    assert str(told.status["id"]) in [status["id"] for status in stranger.get("/api/v1/timelines/public?local=true").json()]
+    assert str(told.status["id"]) in [
+        status["id"] for status in stranger.get("/api/v1/timelines/public?local=true").json()
+    ]
 
 
 def test_the_picture_is_served(told):
