@@ -81,9 +81,10 @@ def second_run(deployed):
 
 
 @pytest.fixture(scope="session")
-def summary(deployed, second_run):
+def summary(request, deployed):
     """What a deployment wrote down: url, ca_file, resolve, owner, token, hosts, inventory."""
-    assert second_run.status == 0
+    if not (deployed.state / "summary.json").is_file():
+        request.getfixturevalue("second_run")
     return deployed.summary
 
 
