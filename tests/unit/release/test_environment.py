@@ -52,7 +52,8 @@ def play(path, **variables):
     path.joinpath("variables.json").write_text(json.dumps(INVENTORY | variables))
     done = subprocess.run(
         [ANSIBLE, "-i", "localhost,", "-c", "local", "-e", "@variables.json", "play.yml"],
-        cwd=path, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
+        cwd=path,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if not written.exists():
@@ -124,7 +125,8 @@ class TestWhatAPersonSets:
         assert environment(mastodon_env={"AUTHORIZED_FETCH": True})["AUTHORIZED_FETCH"] == "true"
 
     def test_wins(self, environment):
-        assert environment(mastodon_env={"SMTP_FROM_ADDRESS": "us@example.org"})["SMTP_FROM_ADDRESS"] == "us@example.org"
+        found = environment(mastodon_env={"SMTP_FROM_ADDRESS": "us@example.org"})
+        assert found["SMTP_FROM_ADDRESS"] == "us@example.org"
 
     def test_wrong_name_is_refused_with_the_nearest(self, tmp_path):
         found, said = play(tmp_path, mastodon_env={"AUTHORISED_FETCH": True})
@@ -136,7 +138,8 @@ class TestWhatAPersonSets:
             mastodon_smtp_server="mail.example.org",
             mastodon_registration_email_domains=["example.org", "example.net"],
             mastodon_search_enabled=True, mastodon_search_host="search.example.org",
-            mastodon_sso_enabled=True, mastodon_sso_issuer="https://id.example.org", mastodon_web_domain="social.example.org",
+            mastodon_sso_enabled=True, mastodon_sso_issuer="https://id.example.org",
+            mastodon_web_domain="social.example.org",
         )  # fmt: skip
         assert (found["SMTP_SERVER"], found["SMTP_PORT"]) == ("mail.example.org", "587")
         assert found["EMAIL_DOMAIN_ALLOWLIST"] == "example.org|example.net"
