@@ -270,7 +270,7 @@ class Listener:
         return self._closed
 
     def wait_for(self, wanted: Callable[[Event], bool], seconds: float) -> Event:
-        """Return the first event for which `wanted` holds; TimeoutError when none comes in time or the socket closes."""
+        """Return the first event for which `wanted` holds; TimeoutError when none comes or the socket closes."""
         deadline = time.monotonic() + seconds
         with self._news:
             while True:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the processes start, stop and bear the loss of what they need.
 
-Most of it is asked of processes of our own, beside the instance: with another port, and without a service that they need.
+Most is asked of processes of our own, beside the instance: with another port, or without a service that they need.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class TestApi:
         assert json.loads(answer.body)["error"]
 
     def test_what_is_not_there_is_404_in_json(self, get):
-        answer = get("/api/v1/statuses/1")
+        answer = get("/api/v1/statuses/4611686018427387904")
         assert answer.status == 404
         assert json.loads(answer.body)["error"]
 
@@ -134,7 +134,7 @@ class TestApi:
         client.api.status_delete(first["id"])
         assert first["id"] == second["id"]
 
-    def test_an_uploaded_picture_can_be_asked_for(self, client):
+    def test_what_is_no_picture_is_refused(self, client):
         answer = client.request("POST", "/api/v2/media", files={"file": ("a.png", b"no picture", "image/png")})
         assert answer.status_code == 422
         assert answer.json()["error"]

@@ -10,7 +10,9 @@ class DistributionWorker
     @status = Status.find(status_id)
     HomeFeed.new(@status.account).push(@status) if @status.local?
     FeedInsertWorker.perform_bulk(audience.local.ids.map { |id| [@status.id, id] })
-    @status.mentioned_accounts.local.each { |account| LocalNotificationWorker.perform_async(account.id, "mention", @status.account_id, @status.id) }
+    @status.mentioned_accounts.local.ids.each do |id|
+      LocalNotificationWorker.perform_async(id, "mention", @status.account_id, @status.id)
+    end
     deliver if @status.local?
     publish if @status.public_visibility?
   end

@@ -2,8 +2,6 @@
 # frozen_string_literal: true
 
 class Api::BaseController < ActionController::API
-  Refused = Struct.new(:status, :message)
-
   before_action { response.cache_control.replace(private: true, no_store: true) }
   after_action { response.headers.reverse_merge!(Calf::RateLimitHeaders.tightest(request.env["rack.attack.throttle_data"])) }
 
@@ -50,7 +48,8 @@ class Api::BaseController < ActionController::API
   def link(records)
     return if records.empty?
 
-    address = ->(extra) { "#{Calf::Settings.base_url}#{request.path}?#{request.query_parameters.except(:max_id, :min_id, :since_id).merge(extra).to_query}" }
+    kept = request.query_parameters.except(:max_id, :min_id, :since_id)
+    address = ->(extra) { "#{Calf::Settings.base_url}#{request.path}?#{kept.merge(extra).to_query}" }
     response.headers["Link"] = %(<#{address.(max_id: records.last.id)}>; rel="next", <#{address.(min_id: records.first.id)}>; rel="prev")
   end
 end

@@ -19,7 +19,8 @@ class Api::TimelinesController < Api::BaseController
   end
 
   def tag
-    render json: Rest.statuses(page(Status.recent.rendered.public_visibility.where("text ~* ?", "(^|\\s)##{Regexp.escape(params[:tag])}\\M")))
+    tagged = Status.where("text ~* ?", "(^|\\s)##{Regexp.escape(params[:tag])}\\M")
+    render json: Rest.statuses(page(tagged.recent.rendered.public_visibility))
   end
 
   private

@@ -21,9 +21,8 @@ class Oauth::AuthorizationsController < ApplicationController
       application: @application, resource_owner: current_user, expires_in: LIFETIME_SECONDS, redirect_uri: params[:redirect_uri],
       scopes: scopes.join(" "), code_challenge: params[:code_challenge], code_challenge_method: params[:code_challenge_method]
     )
-    return redirect_to("/oauth/authorize/native?#{{ code: grant.token }.to_query}") if params[:redirect_uri] == OauthApplication::OUT_OF_BAND
-
-    answer(code: grant.token)
+    out_of_band = params[:redirect_uri] == OauthApplication::OUT_OF_BAND
+    out_of_band ? redirect_to("/oauth/authorize/native?code=#{grant.token}") : answer(code: grant.token)
   end
 
   def destroy = answer(error: "access_denied")

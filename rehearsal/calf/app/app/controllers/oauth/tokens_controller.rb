@@ -21,8 +21,9 @@ class Oauth::TokensController < ActionController::API
   private
 
   def identify
-    id, secret = ActionController::HttpAuthentication::Basic.has_basic_credentials?(request) ? ActionController::HttpAuthentication::Basic.user_name_and_password(request) : params.values_at(:client_id, :client_secret)
-    @application = OauthApplication.find_by(uid: id, secret: secret)
+    basic = ActionController::HttpAuthentication::Basic
+    given = basic.has_basic_credentials?(request) ? basic.user_name_and_password(request) : params.values_at(:client_id, :client_secret)
+    @application = OauthApplication.find_by(uid: given.first, secret: given.last)
     refuse("invalid_client", 401) unless @application
   end
 
