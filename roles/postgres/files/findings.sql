@@ -15,3 +15,21 @@ SELECT 'error', sourcefile || ' line ' || sourceline || ': ' || error
 UNION ALL
 SELECT 'error', file_name || ' line ' || line_number || ': ' || error
   FROM pg_hba_file_rules WHERE error IS NOT NULL
+UNION ALL
+SELECT 'missing', 'role' WHERE NOT EXISTS (
+  SELECT FROM pg_authid
+   WHERE rolname = %(role)s
+     AND encode(sha256(rolpassword::bytea), 'hex') = %(verifier_sha256)s
+     AND rolcanlogin
+     AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
+     AND rolconnlimit = %(connection_limit)s
+     AND (SELECT array_agg(line ORDER BY line)
+            FROM pg_db_role_setting, unnest(setconfig) AS line
+           WHERE setrole = pg_authid.oid AND setdatabase = 0) = string_to_array(%(configuration)s, ','))
+UNION ALL
+SELECT 'missing', 'database' WHERE NOT EXISTS (
+  SELECT FROM pg_database
+   WHERE datname = %(database)s
+     AND pg_get_userbyid(datdba) = %(role)s
+     AND pg_encoding_to_char(encoding) = 'UTF8'
+     AND NOT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0))
