@@ -18,6 +18,8 @@ description:
     but its author can see, waits until each stream delivers it, and deletes it.
   - It accepts status 200 only, and looks at what the bodies say.
   - What fails is tried again until O(timeout_seconds) have passed, because processes that just started need a moment.
+  - A proof with O(token) is remembered in O(proof_file) together with the processes that gave it, so that later runs, and
+    the run after one that was killed, know whether the processes of now were ever proven.
 attributes:
   check_mode:
     support: none
@@ -66,6 +68,15 @@ options:
     description: Path of a page that refers to built assets.
     type: str
     default: /auth/sign_in
+  units:
+    description: Names or patterns of the systemd units whose processes take part in a proof.
+    type: list
+    elements: str
+    default: []
+  proof_file:
+    description: File that remembers which processes were proven last.
+    type: path
+    default: /var/lib/fediops/proof
   timeout_seconds:
     description: How long all of it may take.
     type: int
@@ -86,9 +97,14 @@ passed:
   type: list
   elements: str
   returned: always
+proven:
+  description: Whether exactly the processes that run now have passed with O(token), in this call or in an earlier one.
+  type: bool
+  returned: success
 """
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -325,9 +341,31 @@ class Instance:
                 time.sleep(PAUSE_SECONDS)
 
 
+def identity_of(module):
+    """Return a fingerprint of the processes behind the units; each start of a unit changes it.
+
+    systemd gives every start of a unit an invocation ID of its own.
+    """
+    command = ["systemctl", "show", "--property=Id,InvocationID", *module.params["units"]]
+    starts = sorted(module.run_command(command, check_rc=True)[1].strip().split("\n\n"))
+    return hashlib.sha256("\n".join(starts).encode()).hexdigest()
+
+
+def proof_in(path):
+    """Return the fingerprint of the processes that were proven last, or nothing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return None
+
+
 def run(module):
     """Run the checks one after the other; stop at the first that fails for good."""
     instance = Instance(module.params)
+    proof_file = module.params["proof_file"]
+    # Asked for first: a unit that restarts meanwhile must not count as proven.
+    identity = identity_of(module) if module.params["units"] else ""
     checks = [instance.check_description, instance.check_streaming_health]
     if module.params["token"]:
         checks += [instance.check_timelines, instance.check_asset, instance.check_delivery]
@@ -342,7 +380,12 @@ def run(module):
                 part=failure.part,
                 passed=passed,
             )
-    module.exit_json(changed=False, passed=passed)
+    if module.params["token"] and identity:
+        os.makedirs(os.path.dirname(proof_file), mode=0o700, exist_ok=True)
+        with open(proof_file, "w", encoding="utf-8") as file:
+            file.write(identity + "\n")
+    proven = bool(identity) and proof_in(proof_file) == identity
+    module.exit_json(changed=False, passed=passed, proven=proven)
 
 
 def main():
@@ -358,6 +401,8 @@ def main():
             "streaming": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
             "token": {"type": "str", "no_log": True},
             "page": {"type": "str", "default": "/auth/sign_in"},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "proof_file": {"type": "path", "default": "/var/lib/fediops/proof"},
             "timeout_seconds": {"type": "int", "default": 60},
         },
         required_by={"token": ["web", "streaming"]},
