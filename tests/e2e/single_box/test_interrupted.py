@@ -33,10 +33,8 @@ def begun(name):
 
 def redis_says(setting):
     def ask(host, secrets):
-        done = host.run(
-            "REDISCLI_AUTH=%s redis-cli --no-auth-warning config get %s", secrets["mastodon_redis_password"], setting
-        )
-        return done.stdout.split()[-1]
+        command = f"REDISCLI_AUTH=%s redis-cli --no-auth-warning config get {setting}"
+        return host.check_output(command, secrets["mastodon_redis_password"]).split()[-1]
 
     return ask
 

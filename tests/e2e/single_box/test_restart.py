@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from e2e.client import Client
+from mastodon import MastodonError
 from requests import RequestException
 
 BACK_SECONDS = 120
@@ -40,16 +41,21 @@ def wait_until_back(client, status):
     raise AssertionError(f"not back after {BACK_SECONDS} s: {last} {getattr(last, 'text', '')[:300]}")
 
 
-def is_delivered(client):
-    """Whether a new status still goes all the way: written, queued, worked off, read from the home feed."""
-    text = f"After the restart {uuid.uuid4()}"
-    client.post(text)
-    deadline = time.monotonic() + 30
+def wait_until_delivered(client):
+    """Post until a status goes all the way: written, queued, worked off, read from the home feed."""
+    deadline, last = time.monotonic() + BACK_SECONDS, None
     while time.monotonic() < deadline:
-        if any(text in entry["content"] for entry in client.home()):
-            return True
-        time.sleep(0.5)
-    return False
+        text = f"After the restart {uuid.uuid4()}"
+        try:
+            client.post(text)
+            for _attempt in range(20):
+                if any(text in entry["content"] for entry in client.home()):
+                    return
+                time.sleep(0.5)
+        except (RequestException, MastodonError) as error:
+            last = error
+        time.sleep(1)
+    raise AssertionError(f"nothing was delivered within {BACK_SECONDS} s: {last}")
 
 
 def running(host):
@@ -57,13 +63,20 @@ def running(host):
     return sorted(line.split()[0] for line in lines)
 
 
+def wait_until_running(host, wanted):
+    deadline = time.monotonic() + BACK_SECONDS
+    while (found := running(host)) != wanted and time.monotonic() < deadline:
+        time.sleep(1)
+    assert found == wanted
+
+
 @pytest.mark.parametrize("pattern", [*OURS, "ssh.service"])
 def test_unit_is_restarted(host, client, status, pattern):
     before = running(host)
     host.check_output(f"systemctl restart '{pattern}'")
     assert wait_until_back(client, status)["content"] == status["content"]
-    assert is_delivered(client)
-    assert running(host) == before
+    wait_until_delivered(client)
+    wait_until_running(host, before)
     assert host.check_output("systemctl list-units --failed --plain --no-legend --type=service mastodon-*") == ""
 
 
@@ -71,17 +84,19 @@ def test_unit_is_restarted(host, client, status, pattern):
     "unit", ["mastodon-web.service", "nginx.service", "redis-server.service", "postgresql@17-main.service"]
 )
 def test_process_is_killed(host, client, status, unit):
+    before = running(host)
     host.check_output(f"systemctl kill --kill-whom=main --signal=KILL {unit}")
     assert wait_until_back(client, status)["content"] == status["content"]
-    assert is_delivered(client)
+    wait_until_delivered(client)
+    wait_until_running(host, before)
 
 
 def test_host_is_restarted(host, box, client, status):
     before = running(host)
     subprocess.run(["docker", "restart", "--time", "60", box["container"]], check=True, capture_output=True)
     assert wait_until_back(client, status)["content"] == status["content"]
-    assert is_delivered(client)
-    assert running(host) == before
+    wait_until_delivered(client)
+    wait_until_running(host, before)
 
 
 def test_run_after_all_that_finds_nothing_to_do(run_site):

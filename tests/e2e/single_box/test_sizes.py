@@ -16,8 +16,7 @@ def sql(host, query):
 
 
 def redis(host, password, command):
-    done = host.run("REDISCLI_AUTH=%s redis-cli --no-auth-warning %s", password, command)
-    return done.stdout.splitlines()
+    return host.check_output(f"REDISCLI_AUTH=%s redis-cli --no-auth-warning {command}", password).splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +26,14 @@ def redis_password(fleet):
 
 # PostgreSQL itself brings both into one form: '248MB' and the 31744 pages that it counts.
 SAME = """
+WITH wanted AS MATERIALIZED (SELECT '{wanted}' AS value)
 SELECT CASE
-    WHEN unit IN ('B', 'kB', '8kB', 'MB') THEN pg_size_bytes(current_setting(name)) = pg_size_bytes('{wanted}')
-    WHEN unit IS NOT NULL THEN current_setting(name)::interval = '{wanted}'::interval
-    WHEN vartype = 'bool' THEN current_setting(name)::bool = '{wanted}'::bool
-    WHEN vartype IN ('integer', 'real') THEN current_setting(name)::float = '{wanted}'::float
-    ELSE current_setting(name) = '{wanted}'
-END FROM pg_settings WHERE name = '{name}'
+    WHEN unit IN ('B', 'kB', '8kB', 'MB') THEN pg_size_bytes(current_setting(name)) = pg_size_bytes(value)
+    WHEN unit IS NOT NULL THEN current_setting(name)::interval = value::interval
+    WHEN vartype = 'bool' THEN current_setting(name)::bool = value::bool
+    WHEN vartype IN ('integer', 'real') THEN current_setting(name)::float = value::float
+    ELSE current_setting(name) = value
+END FROM pg_settings, wanted WHERE name = '{name}'
 """
 
 
@@ -92,7 +92,8 @@ def test_sidekiq(host, plan, redis_password):
 
 def test_streaming(host, plan):
     ports = [process["port"] for process in plan["streaming"]["processes"]]
-    assert [port for port in ports if host.run(f"curl -fsS http://127.0.0.1:{port}/api/v1/streaming/health").rc] == []
+    ask = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:{}/api/v1/streaming/health\").status)'"
+    assert {port: host.check_output(ask.format(port)) for port in ports} == dict.fromkeys(ports, "200")
 
 
 def test_memory_limits(host, plan):
