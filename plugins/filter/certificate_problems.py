@@ -48,7 +48,7 @@ _value:
 """
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
@@ -74,10 +74,11 @@ def certificate_problems(fullchain: str, private_key: str, domains: list[str]) -
         ("domains", domains, list),
     ):
         if not isinstance(value, wanted):
+            found = native_type_name(value)
             raise AnsibleFilterError(
-                f"fediops.mastodon.certificate_problems: {what} must be {wanted.__name__}, not {native_type_name(value)}"
+                f"fediops.mastodon.certificate_problems: {what} must be {wanted.__name__}, not {found}"
             )
-    return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(timezone.utc))
+    return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(UTC))
 
 
 class FilterModule:

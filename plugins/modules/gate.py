@@ -11,15 +11,15 @@ short_description: Proves that a Mastodon instance works
 version_added: 0.1.0
 author: The fediops.mastodon contributors
 description:
-  - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down, so this module does what a person does.
+  - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down. So this does what a person does.
   - Through nginx it asks for the description of the instance and for the health of streaming.
   - With O(token) it also reads the home timeline and the notifications straight from Puma, fetches a file that a page
     refers to through nginx, opens the stream of the account on every streaming process, posts a status that nobody
     but its author can see, waits until each stream delivers it, and deletes it.
   - It accepts status 200 only, and looks at what the bodies say.
   - What fails is tried again until O(timeout_seconds) have passed, because processes that just started need a moment.
-  - A proof with O(token) is remembered in O(proof_file) together with the processes that gave it, so that later runs, and
-    the run after one that was killed, know whether the processes of now were ever proven.
+  - A proof with O(token) is remembered in O(proof_file) together with the processes that gave it, so that later runs,
+    and the run after one that was killed, know whether the processes of now were ever proven.
 attributes:
   check_mode:
     support: none
@@ -127,7 +127,7 @@ LOOK_AT = {
 }
 
 
-class Failed(Exception):
+class PartError(Exception):
     """A part of the instance does not do what it should.
 
     part: a key of LOOK_AT. what: what was seen, as a sentence without its full stop.
@@ -178,7 +178,8 @@ class Instance:
         """Connect to a part; nginx over TLS, the others plainly, as nginx does."""
         if part == "nginx":
             edge = self.params["edge"]
-            return TLSConnection((edge["host"], edge["port"]), self.params["web_domain"], self.context, self.remaining())
+            address = (edge["host"], edge["port"])
+            return TLSConnection(address, self.params["web_domain"], self.context, self.remaining())
         endpoint = endpoint or self.params["web"]
         return http.client.HTTPConnection(endpoint["host"], endpoint["port"], timeout=self.remaining())
 
@@ -194,9 +195,10 @@ class Instance:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(part, f"{method} {path} got no answer ({error or type(error).__name__})") from error
+            raise PartError(part, f"{method} {path} got no answer ({error or type(error).__name__})") from error
         if response.status not in (200, 206):
-            raise Failed(culprit(part, path, response.status), f"{method} {path} was answered with {response.status} {response.reason}, not 200")
+            what = f"{method} {path} was answered with {response.status} {response.reason}, not 200"
+            raise PartError(culprit(part, path, response.status), what)
         return response
 
     def ask(self, part, method, path, body=None, endpoint=None):
@@ -206,10 +208,10 @@ class Instance:
             response = self.send(connection, part, method, path, body)
             text = response.read().decode("utf-8", "replace")
             if response.status == 206:
-                raise Failed(part, f"{method} {path} is still being put together (206)")
+                raise PartError(part, f"{method} {path} is still being put together (206)")
             return response.headers.get_content_type(), text
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(part, f"{method} {path} broke off ({error or type(error).__name__})") from error
+            raise PartError(part, f"{method} {path} broke off ({error or type(error).__name__})") from error
         finally:
             connection.close()
 
@@ -221,21 +223,21 @@ class Instance:
         except ValueError:
             value = None
         if not isinstance(value, kind):
-            raise Failed(part, f"{method} {path} was answered with something else than the JSON it should be: {text[:80]!r}")
+            raise PartError(part, f"{method} {path} was answered with something else than it should be: {text[:80]!r}")
         return value
 
     def check_description(self):
         """nginx and web: the instance says who it is."""
         domain = self.ask_json("nginx", "GET", "/api/v2/instance", dict).get("domain")
         if domain != self.params["local_domain"]:
-            raise Failed("nginx", f"/api/v2/instance speaks for {domain}, not for {self.params['local_domain']}")
+            raise PartError("nginx", f"/api/v2/instance speaks for {domain}, not for {self.params['local_domain']}")
         return "the instance says who it is"
 
     def check_streaming_health(self):
         """nginx and streaming: requests find their way."""
         text = self.ask("nginx", "GET", "/api/v1/streaming/health")[1]
         if text.strip() != "OK":
-            raise Failed("streaming", f"/api/v1/streaming/health says {text[:80]!r}, not OK")
+            raise PartError("streaming", f"/api/v1/streaming/health says {text[:80]!r}, not OK")
         return "streaming answers through nginx"
 
     def check_timelines(self):
@@ -249,10 +251,10 @@ class Instance:
         page = self.params["page"]
         match = ASSET.search(self.ask("web", "GET", page)[1])
         if not match:
-            raise Failed("web", f"the page {page} refers to no script or style sheet in /packs or /assets")
+            raise PartError("web", f"the page {page} refers to no script or style sheet in /packs or /assets")
         kind, text = self.ask("nginx", "GET", match.group(1))
         if kind not in ("text/javascript", "application/javascript", "text/css") or not text:
-            raise Failed("nginx", f"{match.group(1)}, which {page} refers to, is {kind} of {len(text)} characters")
+            raise PartError("nginx", f"{match.group(1)}, which {page} refers to, is {kind} of {len(text)} characters")
         return "nginx serves what the pages refer to"
 
     def check_delivery(self):
@@ -267,9 +269,9 @@ class Instance:
             try:
                 for stream in streams:
                     self.await_status(*stream, status)
-            except Failed:
+            except PartError:
                 # Why it did not arrive says more than why it could not be deleted.
-                with contextlib.suppress(Failed):
+                with contextlib.suppress(PartError):
                     self.delete_status(status)
                 raise
             self.delete_status(status)
@@ -285,22 +287,21 @@ class Instance:
         try:
             connection.connect()
         except OSError as error:
-            raise Failed("streaming", f"nothing listens on {where} ({error})") from error
+            raise PartError("streaming", f"nothing listens on {where} ({error})") from error
         # A response that ends with its connection takes the socket over, and leaves none in `connection`.
         stream = connection.sock
         response = self.send(connection, "streaming", "GET", "/api/v1/streaming/user")
         if response.headers.get_content_type() != "text/event-stream":
-            raise Failed("streaming", f"{where} opens no stream of events")
+            raise PartError("streaming", f"{where} opens no stream of events")
         return where, stream, response
 
     def post_status(self):
         """Post a status to nobody; return its id."""
-        status = self.ask_json(
-            "web", "POST", "/api/v1/statuses", dict,
-            {"status": f"Checking that posts arrive ({uuid.uuid4()}). This one is deleted at once.", "visibility": "direct"},
-        )
+        text = f"Checking that posts arrive ({uuid.uuid4()}). This one is deleted at once."
+        wish = {"status": text, "visibility": "direct"}
+        status = self.ask_json("web", "POST", "/api/v1/statuses", dict, wish)
         if status.get("visibility") != "direct" or not status.get("id"):
-            raise Failed("web", "a status was not posted as it was asked for")
+            raise PartError("web", "a status was not posted as it was asked for")
         return str(status["id"])
 
     def delete_status(self, status):
@@ -315,27 +316,28 @@ class Instance:
                 stream.settimeout(self.remaining(limit=20))
                 line = response.readline()
                 if not line:
-                    raise Failed("streaming", f"the stream of {where} was cut")
+                    raise PartError("streaming", f"the stream of {where} was cut")
                 if line.startswith(b"event:"):
                     event = line[6:].strip()
-                elif line.startswith(b"data:") and event == b"update":
-                    if str(json.loads(line[5:].decode("utf-8")).get("id")) == status:
-                        return
+                elif line.startswith(b"data:") and event == b"update" and str(json.loads(line[5:]).get("id")) == status:
+                    return
                 if time.monotonic() > self.deadline:
                     raise TimeoutError
         except (OSError, ValueError, http.client.HTTPException) as error:
             # Sidekiq writes the home timeline and then publishes: so the timeline tells which of the two failed.
             home = self.ask_json("web", "GET", "/api/v1/timelines/home", list)
             if any(str(entry.get("id")) == status for entry in home):
-                raise Failed("streaming", f"a new status reached the home timeline, but not the stream of {where}") from error
-            raise Failed("sidekiq", "a new status was accepted, but no worker of the queue `default` delivered it") from error
+                what = f"a new status reached the home timeline, but not the stream of {where}"
+                raise PartError("streaming", what) from error
+            what = "a new status was accepted, but no worker of the queue `default` delivered it"
+            raise PartError("sidekiq", what) from error
 
     def insist(self, check):
         """Repeat a check until it passes or the time is over."""
         while True:
             try:
                 return check()
-            except Failed:
+            except PartError:
                 if time.monotonic() + PAUSE_SECONDS >= self.deadline:
                     raise
                 time.sleep(PAUSE_SECONDS)
@@ -373,7 +375,7 @@ def run(module):
     for check in checks:
         try:
             passed.append(instance.insist(check))
-        except Failed as failure:
+        except PartError as failure:
             module.fail_json(
                 msg=f"{module.params['web_domain']} does not work: {failure.what}. "
                 f"It is the part `{failure.part}` that failed. Look at: {LOOK_AT[failure.part]}.",

@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Iterator, Mapping
 
 import requests
-
 from e2e.client import http_session
 from e2e.instance import wait_until
 
@@ -33,7 +32,7 @@ class Edge:
         return self.session.request(method, self.url + path, **{"timeout": 30, "allow_redirects": False, **options})
 
     def handshake(self, name: str, **settings) -> ssl.SSLSocket:
-        """Shake hands under a name; `settings` are attributes of the context. Whether the certificate is good is not asked."""
+        """Shake hands under a name, whatever the certificate is; `settings` are attributes of the context."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -49,7 +48,7 @@ class Edge:
             raise
 
     def announce(self, path: str, length_mb: int, wait_seconds: float = 2) -> str:
-        """Announce a body of this length without sending it; return the answer, empty while nginx waits for the body."""
+        """Announce a body without sending it; return the answer, which is empty while nginx waits for the body."""
         context = ssl.create_default_context(cafile=self.ca_file)
         with (
             socket.create_connection((self.box["address"], 443), timeout=10) as plain,

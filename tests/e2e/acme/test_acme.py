@@ -19,7 +19,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 
   -addext subjectAltName=DNS:localhost 2>/dev/null
 cp cert.pem /usr/local/share/ca-certificates/pebble.crt
 update-ca-certificates >/dev/null 2>&1
-cat > config.json
+printf '%s' "$1" > config.json
 systemd-run --quiet --unit pebble-names pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 '' \
   -dns01 127.0.0.1:8053 -http01 '' -https01 '' -tlsalpn01 '' -doh '' -management 127.0.0.1:8055
 systemd-run --quiet --unit pebble --setenv PEBBLE_VA_NOSLEEP=1 \
@@ -54,8 +54,9 @@ def edge(summary, host):
 @pytest.fixture(scope="module")
 def run_with(run_site, host):
     """Run site.yml with ACME; afterwards the box has the certificate of its own authority again."""
-    host.check_output("sh -c %s", f"cat <<'END' | ({AUTHORITY})\n{json.dumps(CONFIG)}\nEND\n")
-    wait_until(lambda: host.run(f"python3 -c 'import urllib.request as u; u.urlopen(\"{DIRECTORY}\")'").rc == 0, 30, "pebble")
+    host.check_output("sh -c %s sh %s", AUTHORITY, json.dumps(CONFIG))
+    fetch = f"import urllib.request as request; request.urlopen('{DIRECTORY}')"
+    wait_until(lambda: host.run("python3 -c %s", fetch).rc == 0, 30, "pebble")
 
     def run(directory=DIRECTORY, check=True):
         variables = {"certificates_source": "acme", "certificates_acme_directory": directory}
@@ -79,6 +80,7 @@ def test_refusal_says_what_to_look_at(run_with):
     assert all(word in run.output for word in ("DNS", "Port 80", "letsencrypt.log"))
 
 
+@pytest.mark.usefixtures("run_with")
 def test_site_is_up_all_the_same(edge):
     assert edge.answers()
 
@@ -93,6 +95,7 @@ def test_second_run_changes_nothing(run_with):
     assert run_with().changed == []
 
 
+@pytest.mark.usefixtures("run_with")
 def test_renewal_reaches_nginx(edge, host):
     before = served(edge, host)
     host.check_output("certbot renew --force-renewal --no-random-sleep-on-renew --quiet")
@@ -100,6 +103,7 @@ def test_renewal_reaches_nginx(edge, host):
     assert served(edge, host) == host.check_output(ISSUER)
 
 
+@pytest.mark.usefixtures("run_with")
 def test_renewal_is_waited_for(host):
     assert host.service("certbot.timer").is_enabled
     assert host.service("certbot.timer").is_running

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate that a person brings is refused for each reason for which browsers would refuse it, and for no other."""
+"""A certificate that a person brings is refused for what browsers would refuse, and for nothing else."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DOMAIN = "social.example"
 AUTHORITY_KEY = ec.generate_private_key(ec.SECP256R1())
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -105,7 +105,10 @@ def test_authority_before_the_leaf():
 
 @pytest.mark.parametrize(
     ("now", "words"),
-    [(NOW + timedelta(days=89), "expired on 2026-05-29"), (NOW - timedelta(days=2), "begins to be valid on 2026-02-28")],
+    [
+        (NOW + timedelta(days=89), "expired on 2026-05-29"),
+        (NOW - timedelta(days=2), "begins to be valid on 2026-02-28"),
+    ],
     ids=["expired", "not yet"],
 )
 def test_time(now, words):
@@ -134,7 +137,9 @@ def test_wrong_files(arguments, words):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(None, "key", []), ("certificate", 1, []), ("certificate", "key", DOMAIN)], ids=["first", "second", "third"]
+    "arguments",
+    [(None, "key", []), ("certificate", 1, []), ("certificate", "key", DOMAIN)],
+    ids=["first", "second", "third"],
 )
 def test_filter_refuses_other_types(arguments):
     with pytest.raises(AnsibleFilterError, match=r"fediops\.mastodon\.certificate_problems: .* must be"):
@@ -142,4 +147,4 @@ def test_filter_refuses_other_types(arguments):
 
 
 def test_filter_asks_the_library():
-    assert the_filter(certificate("leaf", [DOMAIN], begin=datetime.now(timezone.utc)), pem(KEY), [DOMAIN]) == []
+    assert the_filter(certificate("leaf", [DOMAIN], begin=datetime.now(UTC)), pem(KEY), [DOMAIN]) == []
