@@ -10,5 +10,6 @@ archive=/opt/mastodon/archives/$1.tar.zst
 tar --create --zstd --file "$archive.part" --owner=root --group=root .
 sync "$archive.part"
 mv "$archive.part" "$archive"
+# What was downloaded is kept for the next try of a build that failed; after one that did not, it is only in the way.
 cd ..
-rm -rf "./$1"
+rm -rf "./$1" .yarn .cache .bundle
