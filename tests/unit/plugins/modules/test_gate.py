@@ -20,7 +20,7 @@ class Puma:
         puma = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):  # noqa: N802 (the name is the standard library's)
+            def do_GET(self):
                 puma.seen.append((self.path, dict(self.headers)))
                 status, body = puma.answers.pop(0) if len(puma.answers) > 1 else puma.answers[0]
                 self.send_response(status)
