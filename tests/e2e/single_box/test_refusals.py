@@ -8,12 +8,12 @@ import json
 import pytest
 
 REFUSED = {
-    "another domain": ({"mastodon_local_domain": "other.example"}, ["other.example", "cannot"]),
+    "another domain": ({"mastodon_local_domain": "other.example"}, ["other.example", "social.example"]),
     "another key": (
         {"mastodon_active_record_encryption_primary_key": "a" * 32},
         ["active_record_encryption_primary_key"],
     ),
-    "more memory than there is": ({"web_workers": 200}, ["web_workers", "memory"]),
+    "more memory than there is": ({"web_workers": 64}, ["web_workers", "memory"]),
     "a misspelt name": ({"mastodon_env": {"MAX_TOOTCHARS": 1}}, ["MAX_TOOTCHARS"]),
     "an empty address": ({"mastodon_admin_email": ""}, ["mastodon_admin_email"]),
 }

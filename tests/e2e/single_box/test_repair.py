@@ -14,22 +14,26 @@ FOLDERS = "/etc /usr/local /opt/mastodon/current /var/lib/fediops"
 
 @dataclass
 class Damage:
-    """What is done to a role: `file` gets a line, `unit` is stopped; `restarted` are others that read the file."""
+    """What is done to a role: `file` gets a line, `unit` is stopped; `restarted` are others that read the file.
+
+    Those belong to the roles `also`, which therefore have something to do too.
+    """
 
     file: str
     unit: str | None = None
     restarted: list[str] = field(default_factory=list)
+    also: set[str] = field(default_factory=set)
 
 
 DAMAGES = {
     "base": Damage("/etc/needrestart/conf.d/fediops.conf", "apt-daily.timer"),
-    "certificates": Damage("/etc/ssl/mastodon/fullchain.pem"),
+    "certificates": Damage("/etc/ssl/mastodon/fullchain.pem", also={"nginx"}),
     "postgres": Damage(
         "/etc/postgresql/17/main/conf.d/fediops.conf", "postgresql@17-main.service", ["mastodon-sidekiq@*.service"]
     ),
     "redis": Damage("/etc/redis/redis.conf", "redis-server.service"),
     "nginx": Damage("/etc/nginx/nginx.conf", "nginx.service"),
-    "release": Damage("/etc/mastodon/env.production", None, APPLICATION),
+    "release": Damage("/etc/mastodon/env.production", None, APPLICATION, {"web", "streaming", "sidekiq"}),
     "web": Damage("/etc/systemd/system/mastodon-web.service", "mastodon-web.service"),
     "streaming": Damage("/etc/systemd/system/mastodon-streaming@.service", "mastodon-streaming@4000.service"),
     "sidekiq": Damage("/etc/systemd/system/mastodon-sidekiq@.service", "mastodon-sidekiq@*.service"),
@@ -58,7 +62,9 @@ def test_run_repairs_exactly_what_is_broken(host, run_site, role):
 
     run = run_site()
 
-    assert {task.split(" : ")[0].removeprefix("fediops.mastodon.") for task, _host in run.changed} == {role}
+    assert {task.split(" : ")[0].removeprefix("fediops.mastodon.") for task, _host in run.changed} == {
+        role
+    } | damage.also
     assert host.file(damage.file).content == whole
     written = host.check_output(f"find -H {FOLDERS} -xdev -type f -newer /run/before-repair | sort").splitlines()
     assert [path for path in written if not path.startswith("/var/lib/fediops/")] == [damage.file]
