@@ -11,14 +11,20 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from ansible.module_utils.basic import AnsibleModule
 
 STATE_DIRECTORY = "/var/lib/fediops"
 DAEMON_RELOAD = "daemon-reload"
 UNIT_TYPES = ("service", "socket", "timer", "target", "path", "mount", "slice")
 
 
-class BusyError(Exception):
+class RefusedError(Exception):
+    """What was asked for cannot be done, for the reason given."""
+
+
+class BusyError(RefusedError):
     """Another run is at work on this host."""
 
 
@@ -55,6 +61,17 @@ def only_run(state_directory: str, wait_seconds: float = 120) -> Iterator[None]:
                     raise BusyError(f"{waited}: wait for it to end, then run again") from None
                 time.sleep(0.5)
         yield
+
+
+def answer(module: AnsibleModule, work: Callable[[AnsibleModule], dict]) -> None:
+    """Do a module's work while no other run is at work on this host, and end the module with what came of it."""
+    lock = contextlib.nullcontext() if module.check_mode else only_run(module.params["state_directory"])
+    try:
+        with lock:
+            result = work(module)
+    except (RefusedError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 class Owed:

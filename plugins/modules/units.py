@@ -130,8 +130,6 @@ daemon_reloaded:
   type: bool
 """
 
-import contextlib
-import dataclasses
 import glob
 import os
 import time
@@ -144,148 +142,119 @@ JOURNAL_LINES = 15
 POLL_SECONDS = 0.5
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,Triggers"
 UP, DOWN = ("active", "reloading", "refreshing"), ("inactive", "failed")
-States = dict[str, dict[str, str]]
+# What is returned of a unit, and the verb that makes it true, in the order in which they are carried out.
+VERBS = {
+    "enabled": "enable",
+    "disabled": "disable",
+    "stopped": "stop",
+    "started": "start",
+    "restarted": "restart",
+    "reloaded": "reload-or-restart",
+}
 
 
-class UnitError(Exception):
+class UnitError(owed.RefusedError):
     """A unit is not in the state it should be in."""
 
 
-@dataclasses.dataclass
-class Steps:
-    """What is to be done, by what it makes of a unit; the module returns these lists."""
+def show(module: AnsibleModule, units: list[str], patterns: list[str]) -> dict[str, dict[str, str]]:
+    """Return systemd's properties of units by the name asked for, and of whatever is loaded and matches a pattern."""
+    if not units and not patterns:
+        return {}
+    command = ["systemctl", "show", f"--property={PROPERTIES}", "--", *units, *patterns]
+    texts = filter(None, module.run_command(command, check_rc=True)[1].strip().split("\n\n"))
+    blocks = [dict(line.split("=", 1) for line in text.splitlines()) for text in texts]
+    # Aliases answer with another Id, but in the order of the question.
+    return dict(zip([*units, *(block["Id"] for block in blocks[len(units) :])], blocks, strict=True))
 
-    enabled: list[str] = dataclasses.field(default_factory=list)
-    disabled: list[str] = dataclasses.field(default_factory=list)
-    stopped: list[str] = dataclasses.field(default_factory=list)
-    started: list[str] = dataclasses.field(default_factory=list)
-    restarted: list[str] = dataclasses.field(default_factory=list)
-    reloaded: list[str] = dataclasses.field(default_factory=list)
 
+def decide(wanted: list[dict], now: dict[str, dict[str, str]], debts: set[str]) -> dict[str, list[str]]:
+    """Return the steps from the present states to the wanted ones: units by what becomes of them, as in ``VERBS``.
 
-def decide(wanted: list[dict], now: States, debts: set[str]) -> Steps:
-    """Return the steps from the present states to the wanted ones.
-
-    wanted: {name, state, enabled}; now: systemd's properties of each. A unit that is started over and over is down.
+    wanted: {name, state, enabled}; now: as ``show`` returns it. A unit that is started over and over is down.
     """
-    steps = Steps()
+    steps = {outcome: [] for outcome in VERBS}
     for unit in wanted:
-        name, state = unit["name"], now[unit["name"]]
-        if unit["enabled"] and state["UnitFileState"] in ("disabled", "bad", ""):
-            steps.enabled.append(name)
-        if not unit["enabled"] and state["UnitFileState"] in ("enabled", "enabled-runtime"):
-            steps.disabled.append(name)
+        name = unit["name"]
+        active, at_boot = now[name]["ActiveState"], now[name]["UnitFileState"]
+        if unit["enabled"] and at_boot in ("disabled", "bad", ""):
+            steps["enabled"].append(name)
+        if not unit["enabled"] and at_boot in ("enabled", "enabled-runtime"):
+            steps["disabled"].append(name)
         if unit["state"] == "stopped":
-            if state["ActiveState"] not in DOWN:
-                steps.stopped.append(name)
-        elif state["ActiveState"] not in UP:
-            steps.started.append(name)
+            if active not in DOWN:
+                steps["stopped"].append(name)
+        elif active not in UP:
+            steps["started"].append(name)
         elif f"restart {name}" in debts:
-            steps.restarted.append(name)
+            steps["restarted"].append(name)
         elif f"reload {name}" in debts:
-            steps.reloaded.append(name)
+            steps["reloaded"].append(name)
     # A socket does not start while its service runs, so both restart in one go.
-    for name in list(steps.started):
+    for name in list(steps["started"]):
         service = now[name]["Triggers"]
         if now.get(service, {}).get("ActiveState") in UP:
-            steps.started.remove(name)
-            steps.restarted = [name, *(unit for unit in steps.restarted if unit != service), service]
+            steps["started"].remove(name)
+            steps["restarted"] = [name, *(unit for unit in steps["restarted"] if unit != service), service]
     return steps
 
 
-class Systemd:
-    """The commands of systemd that are needed here."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-
-    def call(self, verb: str, units: list[str]) -> str:
-        """Have systemctl do one thing to all units; return what it complains of, which is nothing when all is well."""
-        rc, _out, err = self.module.run_command(["systemctl", "--no-ask-password", verb, "--", *units])
-        return err.strip() or f"systemctl {verb} failed" if rc != 0 else ""
-
-    def show(self, units: list[str], patterns: list[str]) -> States:
-        """Return the properties of units by the name asked for, and of whatever is loaded and matches a pattern."""
-        if not units and not patterns:
-            return {}
-        command = ["systemctl", "show", f"--property={PROPERTIES}", "--", *units, *patterns]
-        rc, out, err = self.module.run_command(command)
-        if rc != 0:
-            raise UnitError(f"systemd does not answer: {err.strip()}")
-        texts = filter(None, out.strip().split("\n\n"))
-        blocks = [dict(line.split("=", 1) for line in text.splitlines()) for text in texts]
-        # Aliases answer with another Id, but in the order of the question.
-        return dict(zip([*units, *(block["Id"] for block in blocks[len(units):])], blocks, strict=True))
-
-    def wait_until_up(self, units: list[str], seconds: float) -> list[str]:
-        """Return those that are not up twice in a row before the time is over: a service may crash after its start."""
-        deadline, calm, down = time.monotonic() + seconds, 0, []
-        while units and calm < 2:
-            now = self.show(units, [])
-            down = [name for name in units if now[name]["ActiveState"] not in UP]
-            calm = 0 if down else calm + 1
-            if time.monotonic() > deadline or any(now[name]["ActiveState"] == "failed" for name in down):
-                break
-            time.sleep(POLL_SECONDS)
-        return down
-
-    def end_of_journal(self, unit: str) -> str:
-        """Return the last lines of a unit's journal, with a heading."""
-        command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={unit}"]
-        return f"{unit} is not up. The end of its journal:\n{self.module.run_command(command)[1].strip()}"
+def not_up(module: AnsibleModule, units: list[str], seconds: float) -> list[str]:
+    """Return those that are not up twice in a row before the time is over: a service may crash after its start."""
+    deadline, calm, down = time.monotonic() + seconds, 0, []
+    while units and calm < 2:
+        now = show(module, units, [])
+        down = [name for name in units if now[name]["ActiveState"] not in UP]
+        calm = 0 if down else calm + 1
+        if time.monotonic() > deadline or any(now[name]["ActiveState"] == "failed" for name in down):
+            break
+        time.sleep(POLL_SECONDS)
+    return down
 
 
-def strangers(patterns: list[str], now: States, named: set[str]) -> list[str]:
-    """Return the units that match a pattern, run or are enabled, and are not named."""
-    found = {name for name, unit in now.items() if unit["ActiveState"] not in DOWN}
-    for pattern in patterns:
-        found.update(os.path.basename(link) for link in glob.glob(os.path.join(ENABLED_LINKS, pattern)))
-    return sorted(found - named)
-
-
-def carry_out(systemd: Systemd, steps: Steps, now: States, debts_here: owed.Owed, wait_seconds: float) -> None:
+def carry_out(module: AnsibleModule, steps: dict[str, list[str]], now: dict[str, dict[str, str]]) -> None:
     """Do the steps, each verb once, and strike out what was owed to the units that are up. Raises UnitError."""
-    acted = steps.started + steps.restarted + steps.reloaded
-    missing = sorted(name for name in {*acted, *steps.enabled} if now[name]["LoadState"] in ("not-found", "masked"))
+    acted = steps["started"] + steps["restarted"] + steps["reloaded"]
+    missing = sorted(name for name in {*acted, *steps["enabled"]} if now[name]["LoadState"] in ("not-found", "masked"))
     if missing:
         raise UnitError(f"{', '.join(missing)}: no such unit here, or it is masked; is its package installed?")
-    verbs = {
-        "enable": steps.enabled,
-        "disable": steps.disabled,
-        "stop": steps.stopped,
-        "reset-failed": [name for name in steps.started if now[name]["ActiveState"] == "failed"],
-        "start": steps.started,
-        "restart": steps.restarted,
-        "reload-or-restart": steps.reloaded,
-    }
-    complaints = list(filter(None, [systemd.call(verb, units) for verb, units in verbs.items() if units]))
-    down = systemd.wait_until_up(acted, wait_seconds)
+    failed = [name for name in steps["started"] if now[name]["ActiveState"] == "failed"]
+    complaints = []
+    for verb, units in [("reset-failed", failed), *((VERBS[outcome], units) for outcome, units in steps.items())]:
+        rc, _out, err = module.run_command(["systemctl", verb, "--", *units]) if units else (0, "", "")
+        if rc != 0:
+            complaints.append(err.strip() or f"systemctl {verb} failed")
+    down = not_up(module, acted, module.params["wait_seconds"])
     if down or not complaints:
-        done = [name for name in steps.stopped + acted if name not in down]
+        done = [name for name in steps["stopped"] + acted if name not in down]
+        debts_here = owed.Owed(module.params["state_directory"])
         debts_here.clear(f"{what} {name}" for name in done for what in ("restart", "reload"))
-    if down or complaints:
-        raise UnitError("\n".join([*map(systemd.end_of_journal, down), *complaints]))
+    for name in reversed(down):
+        journal = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={name}"]
+        end = module.run_command(journal)[1].strip()
+        complaints.insert(0, f"{name} is not up. The end of its journal:\n{end}")
+    if complaints:
+        raise UnitError("\n".join(complaints))
 
 
 def bring_about(module: AnsibleModule) -> dict:
     """Bring the units to their states, or in check mode find out what that would take; return the result."""
-    systemd, debts_here = Systemd(module), owed.Owed(module.params["state_directory"])
+    debts_here, patterns = owed.Owed(module.params["state_directory"]), module.params["exclusive"]
     wanted = [{**unit, "name": owed.full_name(unit["name"])} for unit in module.params["units"]]
-    named, patterns = [unit["name"] for unit in wanted], module.params["exclusive"]
-    debts, now = debts_here.pending(), systemd.show(named, patterns)
+    named = [unit["name"] for unit in wanted]
+    links = [link for pattern in patterns for link in glob.glob(os.path.join(ENABLED_LINKS, pattern))]
+    enabled = {os.path.basename(link) for link in links} - set(named)
+    debts, now = debts_here.pending(), show(module, [*named, *enabled], patterns)
     stale = owed.DAEMON_RELOAD in debts or any(unit["NeedDaemonReload"] == "yes" for unit in now.values())
     if stale and not module.check_mode:
-        complaint = systemd.call("daemon-reload", [])
-        if complaint:
-            raise UnitError(complaint)
+        module.run_command(["systemctl", "daemon-reload", "--"], check_rc=True)
         debts_here.clear([owed.DAEMON_RELOAD])
-        now = systemd.show(named, patterns)
-    others = strangers(patterns, now, set(named))
-    now |= systemd.show([name for name in others if name not in now], [])
+        now = show(module, [*named, *enabled], patterns)
+    others = sorted(enabled | {name for name in now.keys() - named if now[name]["ActiveState"] not in DOWN})
     steps = decide(wanted + [{"name": name, "state": "stopped", "enabled": False} for name in others], now, debts)
     if not module.check_mode:
-        carry_out(systemd, steps, now, debts_here, module.params["wait_seconds"])
-    return {"changed": stale or any(vars(steps).values()), "daemon_reloaded": stale, **vars(steps)}
+        carry_out(module, steps, now)
+    return {"changed": stale or any(steps.values()), "daemon_reloaded": stale, **steps}
 
 
 def arguments() -> dict:
@@ -305,14 +274,7 @@ def arguments() -> dict:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
-    lock = contextlib.nullcontext() if module.check_mode else owed.only_run(module.params["state_directory"])
-    try:
-        with lock:
-            result = bring_about(module)
-    except (UnitError, owed.BusyError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    owed.answer(AnsibleModule(argument_spec=arguments(), supports_check_mode=True), bring_about)
 
 
 if __name__ == "__main__":
