@@ -41,7 +41,9 @@ DAMAGES = {
 
 
 def processes(host, patterns):
-    """Return {unit: process} of the active units that match."""
+    """Return {unit: process} of the active units that match one of the patterns."""
+    if not patterns:
+        return {}
     units = host.check_output(
         f"systemctl list-units --plain --no-legend --state=active {' '.join(patterns)}"
     ).splitlines()
