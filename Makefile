@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help rehearse down status venv lint unit test bench-converge docs
+.PHONY: help rehearse down status venv lint unit test bench-converge docs release-notes build publish
 
 INVENTORY ?= inventories/single_box
 APP ?= calf
@@ -45,10 +45,19 @@ test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
 	@tests/run.sh
 
 bench-converge: $(TESTING) ## Measure a run on a finished box against as many pings
-	@$(VENV_PYTHON) tests/bench/converge.py
+	@$(VENV_PYTHON) tests/bench/converge.py --state $(STATE)
 
 docs: venv ## Write docs/variables.md anew
 	@$(VENV_PYTHON) docs/make_variables.py
+
+release-notes: $(TESTING) ## Turn the changelog's fragments into CHANGELOG.md
+	@tests/release.sh notes
+
+build: $(TESTING) ## Build the artifact, if galaxy-importer accepts it
+	@tests/release.sh build
+
+publish: build ## Publish the artifact; the token is in GALAXY_TOKEN
+	@tests/release.sh publish
 
 $(RUNTIME): requirements.txt
 	@PATH='$(SYSTEM_PATH)' rehearsal/make_venv.sh $(PYTHON) requirements.txt
