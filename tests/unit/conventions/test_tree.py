@@ -69,6 +69,11 @@ def test_galaxy_asks_for_the_collections_that_are_used():
     assert set(load(ROOT / "galaxy.yml")["dependencies"]) == used - {"ansible.builtin", "fediops.mastodon"}
 
 
+def test_a_checkout_asks_for_what_galaxy_asks_for():
+    wanted = {entry["name"]: entry["version"] for entry in load(ROOT / "requirements.yml")["collections"]}
+    assert wanted == load(ROOT / "galaxy.yml")["dependencies"]
+
+
 def test_galaxy_sets_no_upper_bound():
     assert [bound for bound in load(ROOT / "galaxy.yml")["dependencies"].values() if not bound.startswith(">=")] == []
     assert "<" not in load(ROOT / "meta/runtime.yml")["requires_ansible"]
