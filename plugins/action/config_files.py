@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from typing import Any
 
 from ansible import constants
@@ -29,7 +28,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         result = super().run(tmp, task_vars)
-        files = self._files()
+        files = self._task.args.get("files") or []
+        if not isinstance(files, list) or not all(isinstance(file, dict) and file.get("dest") for file in files):
+            raise AnsibleActionFail("fediops.mastodon.config_files: files must be a list of mappings with a dest each")
         contents = {file["dest"]: self._bytes(file, task_vars or {}) for file in files}
         size = sum(map(len, contents.values()))
         if size > LARGEST_PAYLOAD_BYTES:
@@ -44,14 +45,13 @@ class ActionModule(ActionBase):
         }
         result.update(self._execute_module(module_args=args, task_vars=task_vars))
         result.pop("invocation", None)
-        result["diff"] = [self._short(diff) for diff in result.get("diff", [])]
+        limit = constants.MAX_FILE_SIZE_FOR_DIFF
+        for diff in result.get("diff", []):
+            for side, mark in (("before", "dst_larger"), ("after", "src_larger")):
+                if 0 < limit < len(diff.get(side, "")):
+                    diff[mark] = limit
+                    del diff[side]
         return result
-
-    def _files(self) -> list[dict[str, Any]]:
-        files = self._task.args.get("files") or []
-        if not isinstance(files, list) or not all(isinstance(file, dict) and file.get("dest") for file in files):
-            raise AnsibleActionFail("fediops.mastodon.config_files: files must be a list of mappings with a dest each")
-        return files
 
     def _bytes(self, file: dict[str, Any], task_vars: dict[str, Any]) -> bytes:
         given = [source for source in SOURCES if file.get(source) is not None]
@@ -87,41 +87,10 @@ class ActionModule(ActionBase):
             available_variables=variables,
         )
         try:
-            rendered = templar.template(
-                trust_as_template(text),
-                escape_backslashes=False,
-                overrides={"trim_blocks": True, "lstrip_blocks": False},
-            )
+            rendered = templar.template(trust_as_template(text), escape_backslashes=False)
         except AnsibleError as error:
-            line = _line(error, text)
+            line = getattr(error.__cause__, "lineno", None)
             where = f"{file['template']}, line {line}" if line else file["template"]
             raise AnsibleActionFail(f"{where}, for {file['dest']}: {error}") from error
         # A template without a final newline that renders to nothing gives None.
         return "" if rendered is None else rendered
-
-    @staticmethod
-    def _short(diff: dict[str, Any]) -> dict[str, Any]:
-        limit = constants.MAX_FILE_SIZE_FOR_DIFF
-        for side, mark in (("before", "dst_larger"), ("after", "src_larger")):
-            if limit > 0 and len(diff.get(side, "")) > limit:
-                return {key: value for key, value in diff.items() if key not in ("before", "after")} | {mark: limit}
-        return diff
-
-
-def _line(error: BaseException, text: str) -> int | None:
-    """Return the line of the template at which it failed, as far as anybody recorded it."""
-    cause: BaseException | None = error
-    while cause:
-        if getattr(cause, "lineno", None):
-            return cause.lineno
-        frame = cause.__traceback__
-        while frame:
-            template = frame.tb_frame.f_globals.get("__jinja_template__")
-            if template:
-                return template.get_corresponding_lineno(frame.tb_lineno)
-            frame = frame.tb_next
-        cause = cause.__cause__
-    # An undefined value is noticed after the template has run; its name is all there is.
-    undefined = re.match(r"'(\w+)' is undefined", str(error))
-    lines = text.splitlines() if undefined else []
-    return next((number for number, line in enumerate(lines, 1) if re.search(rf"\b{undefined[1]}\b", line)), None)

@@ -278,26 +278,28 @@ recovered:
 """
 
 import base64
-import contextlib
 import dataclasses
-import fnmatch
 import glob
 import grp
 import os
 import pwd
 import re
-import stat
+import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import PurePath
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fediops.mastodon.plugins.module_utils import journal, owed
-from ansible_collections.fediops.mastodon.plugins.module_utils.journal import Change
+from ansible_collections.fediops.mastodon.plugins.module_utils.journal import Change, look
+from ansible_collections.fediops.mastodon.plugins.module_utils.owed import RefusedError
 
 OWABLE = ("restart", "reload")
 UNIT_FILES = "/etc/systemd/system/"
 SHORTEST_SECRET = 6
 NOBODY_YET = -1
 PRIVATE_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
+# What a path is to become, and the options that the task gives for it, defaults included.
+Wanted = tuple[Change, dict]
 MAY_REPLACE = {"file": ("file", "link"), "link": ("file", "link"), "directory": ("directory",)}
 
 
@@ -327,29 +329,14 @@ def arguments() -> dict:
     }
 
 
-class RefusedError(Exception):
-    """What was asked for cannot be done; nothing has changed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """A path as the task wants it, and what its change owes."""
-
-    change: Change
-    owner: str = ""
-    group: str = ""
-    secret: bool = False
-    debts: frozenset[str] = frozenset()
-
-
 class Reader:
-    """Turns the options of a task into ``wanted``, by path, and gathers what is wrong with them in ``problems``.
+    """Turns the options of a task into ``wanted``, by path. Raises RefusedError.
 
     In check mode users and groups may be missing, because an earlier task would have made them.
     """
 
     def __init__(self, params: dict, check_mode: bool) -> None:
-        self.params, self.check_mode, self.problems = params, check_mode, []
+        self.params, self.check_mode = params, check_mode
         self.wanted: dict[str, Wanted] = {}
         for entry in params["directories"]:
             self._add(entry["path"], "directory", entry)
@@ -358,105 +345,69 @@ class Reader:
             self._add(entry["dest"], "file", {**entry, "mode": entry["mode"] or params["mode"]}, content)
         for entry in params["links"]:
             self._add(entry["path"], "link", entry, os.fsencode(entry["target"]))
-        self._add_parents()
+        for parent in {str(parent) for path in self.wanted for parent in PurePath(path).parents} - self.wanted.keys():
+            if not os.path.lexists(parent):
+                self._add(parent, "directory", {"owner": "root", "group": "root", "mode": "0755"})
         for entry in params["absent"]:
             entry = {"path": entry} if isinstance(entry, str) else entry
             if not isinstance(entry, dict) or "path" not in entry or entry.keys() - {"path", *OWABLE}:
                 raise RefusedError(f"absent: expected a path, or path, restart and reload, got {entry!r}")
             self._add(entry["path"], "absent", entry)
         for entry in params["exclusive"]:
-            for path in glob.glob(os.path.join(glob.escape(entry["directory"]), "*"), include_hidden=True):
-                stranger = path not in self.wanted and (os.path.islink(path) or not os.path.isdir(path))
-                if stranger and fnmatch.fnmatchcase(os.path.basename(path), entry["pattern"]):
+            pattern = os.path.join(glob.escape(entry["directory"]), entry["pattern"])
+            for path in glob.glob(pattern, include_hidden=True):
+                if path not in self.wanted and (os.path.islink(path) or not os.path.isdir(path)):
                     self._add(path, "absent", entry)
 
     def _add(self, path: str, kind: str, entry: dict, content: bytes = b"") -> None:
         if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
-            self.problems.append(f"{path}: expected an absolute path without '.', '..' or a slash at its end")
+            raise RefusedError(f"{path}: expected an absolute path without '.', '..' or a slash at its end")
         if path in self.wanted:
-            self.problems.append(f"{path}: named twice")
-        owner, group = (entry.get(what) or self.params[what] for what in ("owner", "group"))
+            raise RefusedError(f"{path}: named twice")
+        options = entry | {what: entry.get(what) or self.params[what] for what in ("owner", "group")}
         change = Change(path, kind, content)
         if kind in ("file", "directory"):
-            uid = self._number(path, "user", owner, pwd.getpwnam)
-            gid = self._number(path, "group", group, grp.getgrnam)
-            change = Change(path, kind, content, self._mode(path, entry["mode"]), uid, gid)
-        debts = frozenset(f"{what} {owed.full_name(unit)}" for what in OWABLE for unit in entry.get(what) or [])
-        self.wanted[path] = Wanted(change, owner, group, bool(entry.get("secret")), debts)
-
-    def _mode(self, path: str, mode: str) -> int:
-        if re.fullmatch("0[0-7]{3,4}", mode):
-            return int(mode, 8)
-        self.problems.append(f"{path}: mode {mode} must be octal, with a leading zero and in quotes: \"0644\"")
-        return 0
+            if not re.fullmatch("0[0-7]{3,4}", entry["mode"]):
+                raise RefusedError(f'{path}: mode {entry["mode"]} must be octal, and in quotes: "0644"')
+            uid = self._number(path, "user", options["owner"], pwd.getpwnam)
+            gid = self._number(path, "group", options["group"], grp.getgrnam)
+            change = Change(path, kind, content, int(entry["mode"], 8), uid, gid)
+        self.wanted[path] = change, options
 
     def _number(self, path: str, what: str, name: str, look_up: Callable) -> int:
         try:
             return int(name) if name.isdigit() else look_up(name)[2]
         except KeyError:
-            if not self.check_mode:
-                self.problems.append(f"{path}: the {what} {name} does not exist on this host")
-            return NOBODY_YET
-
-    def _add_parents(self) -> None:
-        for path in list(self.wanted):
-            parent = os.path.dirname(path)
-            while parent not in self.wanted and parent and not os.path.lexists(parent):
-                self._add(parent, "directory", {"owner": "root", "group": "root", "mode": "0755"})
-                parent = os.path.dirname(parent)
-
-
-def look(path: str) -> Change:
-    """Return what is at a path now, in the terms of what may be wanted there; links are not followed."""
-    try:
-        now = os.lstat(path)
-    except FileNotFoundError:
-        return Change(path, "absent")
-    if stat.S_ISLNK(now.st_mode):
-        return Change(path, "link", os.fsencode(os.readlink(path)))
-    attributes = {"mode": stat.S_IMODE(now.st_mode), "uid": now.st_uid, "gid": now.st_gid}
-    if stat.S_ISREG(now.st_mode):
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            return Change(path, "file", file.read(), **attributes)
-    return Change(path, "directory" if stat.S_ISDIR(now.st_mode) else "device, pipe or socket", **attributes)
+            if self.check_mode:
+                return NOBODY_YET
+            raise RefusedError(f"{path}: the {what} {name} does not exist on this host") from None
 
 
 def obstacle(wanted: Change, found: Change) -> str | None:
     """Return why the one must not take the place of the other, or nothing."""
     if wanted.kind != "absent" and found.kind not in (*MAY_REPLACE[wanted.kind], "absent"):
         return f"{wanted.path}: there is a {found.kind} where a {wanted.kind} is wanted; move it away first"
-    parent = os.path.dirname(wanted.path)
-    while parent != "/":
+    for parent in PurePath(wanted.path).parents:
         # Whoever owns such a link could have us write anywhere.
         if os.path.islink(parent) and os.lstat(parent).st_uid not in (0, os.geteuid()):
             return f"{wanted.path}: {parent} is a symbolic link that belongs to an ordinary user; it is not followed"
-        parent = os.path.dirname(parent)
     return None
 
 
-def diff(wanted: Wanted, found: Change) -> dict:
+def diff(change: Change, options: dict, found: Change) -> dict:
     """Return the difference of one path as callbacks print it; that of a secret file says only that it changes."""
-    change = wanted.change
     missing = NOBODY_YET in (change.uid, change.gid)
-    note = f" (would be owned by {wanted.owner}:{wanted.group}, not all on this host yet)" if missing else ""
+    note = f" (would be owned by {options['owner']}:{options['group']}, not all on this host yet)" if missing else ""
+    headers = {"before_header": change.path, "after_header": change.path + note}
     if (change.kind, change.content) == (found.kind, found.content):
-        owner, group = _name(found.uid, pwd.getpwuid), _name(found.gid, grp.getgrgid)
-        before = f"owner: {owner}\ngroup: {group}\nmode: {found.mode:04o}\n"
-        after = f"owner: {wanted.owner}\ngroup: {wanted.group}\nmode: {change.mode:04o}\n"
-    elif wanted.secret:
+        before, after = (f"uid: {it.uid}\ngid: {it.gid}\nmode: {it.mode:04o}\n" for it in (found, change))
+    elif options.get("secret"):
         before, after = "" if found.kind == "absent" else "(secret, as it was)\n", "(secret, changed)\n"
     elif b"\0" in found.content + change.content:
-        return {"before_header": change.path, "after_header": change.path + note, "dst_binary": 1}
+        return {**headers, "dst_binary": 1}
     else:
         before, after = _text(found), _text(change)
-    return {"before_header": change.path, "after_header": change.path + note, "before": before, "after": after}
-
-
-def _name(number: int, look_up: Callable) -> str:
-    try:
-        return look_up(number)[0]
-    except KeyError:
-        return str(number)
+    return {**headers, "before": before, "after": after}
 
 
 def _text(change: Change) -> str:
@@ -477,52 +428,43 @@ def without_secrets(text: str, contents: Iterable[bytes]) -> str:
     return text
 
 
-class Checks:
-    """The commands that judge a change: on a copy where the kernel lets us, else on the real files afterwards."""
+def run_check(module: AnsibleModule, argv: list[str], changed: list[Wanted], prefix: Iterable[str] = ()) -> None:
+    """Have a command judge the change. Raises RefusedError, with what it says but for the secrets in it."""
+    if not module.get_bin_path(argv[0]):
+        raise RefusedError(f"{argv[0]}, which is to check the new files, is not installed; nothing has changed")
+    rc, out, err = module.run_command([*prefix, *argv])
+    if rc != 0:
+        secrets = [change.content for change, options in changed if options.get("secret")]
+        said = without_secrets(err.strip() or out.strip(), secrets)
+        raise RefusedError(f"{' '.join(argv)} refuses the new files, so nothing has changed: {said}")
 
-    def __init__(self, module: AnsibleModule, changed: list[Wanted]) -> None:
-        self.module = module
-        self.changes = [wanted.change for wanted in changed]
-        self.secrets = [wanted.change.content for wanted in changed if wanted.secret]
-        checks = [{**check, "over": (check["over"] or "").rstrip("/")} for check in module.params["validate"]]
-        self.waiting = [check for check in checks if self._below(check["over"])]
 
-    def _below(self, over: str) -> list[Change]:
-        return [change for change in self.changes if change.path.startswith(f"{over}/")]
+def checked_on_copy(module: AnsibleModule, check: dict, changed: list[Wanted], home: str) -> bool:
+    """Have the command see the new files ahead of everybody; return whether the kernel lets us do that."""
+    over, tree = check["over"], os.path.join(tempfile.mkdtemp(dir=home), "tree")
+    if not over or not os.path.isdir(over):
+        return False
+    module.run_command(["cp", "-a", f"{over}/.", tree], check_rc=True)
+    if module.run_command([*PRIVATE_MOUNTS, "mount", "--bind", tree, over])[0] != 0:
+        return False
+    copies = [dataclasses.replace(it, path=f"{tree}/{os.path.relpath(it.path, over)}") for it in below(over, changed)]
+    with journal.switch(home, copies) as copy:
+        copy.make()
+    there = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', tree, over]
+    run_check(module, check["argv"], changed, prefix=[*PRIVATE_MOUNTS, *there])
+    return True
 
-    def before(self, home: str) -> None:
-        """Run the checks that can see the new files ahead of everybody; what remains waits for ``after``."""
-        checks, self.waiting = self.waiting, []
-        for number, check in enumerate(checks):
-            over, tree = check["over"], os.path.join(home, f"tree{number}")
-            if over and os.path.isdir(over):
-                self.module.run_command(["cp", "-a", over, tree], check_rc=True)
-                if self.module.run_command([*PRIVATE_MOUNTS, "mount", "--bind", tree, over])[0] == 0:
-                    copies = [dataclasses.replace(it, path=tree + it.path[len(over):]) for it in self._below(over)]
-                    journal.switch(home, copies, before=lambda _home: None, after=lambda: None)
-                    there = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', tree, over]
-                    self._run(check["argv"], [*PRIVATE_MOUNTS, *there])
-                    continue
-            self.waiting.append(check)
 
-    def after(self) -> None:
-        """Run the checks that need the files in their places."""
-        for check in self.waiting:
-            self._run(check["argv"], [])
-
-    def _run(self, argv: list[str], prefix: list[str]) -> None:
-        if not self.module.get_bin_path(argv[0]):
-            raise RefusedError(f"{argv[0]}, which is to check the new files, is not installed; nothing has changed")
-        rc, out, err = self.module.run_command([*prefix, *argv])
-        if rc != 0:
-            said = without_secrets(err.strip() or out.strip(), self.secrets)
-            raise RefusedError(f"{' '.join(argv)} refuses the new files, so nothing has changed: {said}")
+def below(over: str | None, changed: list[Wanted]) -> list[Change]:
+    """Return the changes below a directory, or all."""
+    return [change for change, _options in changed if change.path.startswith(os.path.join(over or "/", ""))]
 
 
 def debts_of(module: AnsibleModule, changed: list[Wanted]) -> set[str]:
     """Return what the changes owe, patterns of units replaced by the units that run."""
-    debts = {debt for wanted in changed for debt in wanted.debts}
-    if any(wanted.change.path.startswith(UNIT_FILES) and wanted.change.kind != "directory" for wanted in changed):
+    owing = [(what, unit) for _change, options in changed for what in OWABLE for unit in options.get(what) or []]
+    debts = {f"{what} {owed.full_name(unit)}" for what, unit in owing}
+    if any(change.path.startswith(UNIT_FILES) and change.kind != "directory" for change, _options in changed):
         debts.add(owed.DAEMON_RELOAD)
     for debt in [debt for debt in debts if re.search(r"[*?[]", debt)]:
         debts.remove(debt)
@@ -536,44 +478,43 @@ def debts_of(module: AnsibleModule, changed: list[Wanted]) -> set[str]:
 
 def bring_about(module: AnsibleModule) -> dict:
     """Make the host as the task wants it, or in check mode find out what that would mean; return the result."""
-    state_directory, debts_here = module.params["state_directory"], owed.Owed(module.params["state_directory"])
-    recovered = []
+    state_directory, recovered = module.params["state_directory"], []
     for killed in journal.unfinished(state_directory):
         recovered += [undo["path"] for undo in killed.undo]
         if not module.check_mode:
             killed.take_back()
-    reader = Reader(module.params, module.check_mode)
-    found = {path: look(path) for path in reader.wanted}
-    problems = reader.problems + [obstacle(wanted.change, found[path]) for path, wanted in reader.wanted.items()]
-    if any(problems):
-        raise RefusedError("nothing has changed, because of: " + "; ".join(filter(None, problems)))
-    changed = [wanted for path, wanted in reader.wanted.items() if found[path] != wanted.change]
+    wanted = Reader(module.params, module.check_mode).wanted.values()
+    found = {change.path: look(change.path) for change, _options in wanted}
+    problems = list(filter(None, (obstacle(change, found[change.path]) for change, _options in wanted)))
+    if problems:
+        raise RefusedError("nothing has changed, because of: " + "; ".join(problems))
+    changed = [(change, options) for change, options in wanted if found[change.path] != change]
     # A parent comes before what is in it, and "~" after every path.
-    changed.sort(key=lambda wanted: wanted.change.path if wanted.change.kind == "directory" else "~")
+    changed.sort(key=lambda it: it[0].path if it[0].kind == "directory" else "~")
     debts = debts_of(module, changed)
     if changed and not module.check_mode:
-        switch(state_directory, changed, debts, Checks(module, changed))
-    result = {
+        switch(module, changed, debts)
+    return {
         "changed": bool(changed or recovered),
-        "changed_files": [wanted.change.path for wanted in changed],
-        "owed": sorted(debts_here.pending() | debts),
+        "changed_files": [change.path for change, _options in changed],
+        "owed": sorted(owed.Owed(state_directory).pending() | debts),
         "recovered": recovered,
+        "diff": [diff(*it, found[it[0].path]) for it in changed if module._diff],
     }
-    if module._diff:
-        result["diff"] = [diff(wanted, found[wanted.change.path]) for wanted in changed]
-    return result
 
 
-def switch(state_directory: str, changed: list[Wanted], debts: set[str], checks: Checks) -> None:
+def switch(module: AnsibleModule, changed: list[Wanted], debts: set[str]) -> None:
     """Make the changes. What they owe is on the disk before the first of them, so that no kill can lose it."""
-    debts_here, new = owed.Owed(state_directory), set()
-
-    def before(home: str) -> None:
-        checks.before(home)
-        new.update(debts_here.add(debts))
-
+    state_directory, new = module.params["state_directory"], set()
+    debts_here = owed.Owed(state_directory)
+    checks = [check for check in module.params["validate"] if below(check["over"], changed)]
     try:
-        journal.switch(state_directory, [wanted.change for wanted in changed], before, checks.after)
+        with journal.switch(state_directory, [change for change, _options in changed]) as attempt:
+            waiting = [check for check in checks if not checked_on_copy(module, check, changed, attempt.home)]
+            new = debts_here.add(debts)
+            attempt.make()
+            for check in waiting:
+                run_check(module, check["argv"], changed)
     except BaseException:
         debts_here.clear(new)
         raise
@@ -581,16 +522,7 @@ def switch(state_directory: str, changed: list[Wanted], debts: set[str], checks:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
-    lock = contextlib.nullcontext() if module.check_mode else owed.only_run(module.params["state_directory"])
-    try:
-        with lock:
-            result = bring_about(module)
-    except (RefusedError, owed.BusyError) as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}; what had changed was taken back")
-    module.exit_json(**result)
+    owed.answer(AnsibleModule(argument_spec=arguments(), supports_check_mode=True), bring_about)
 
 
 if __name__ == "__main__":

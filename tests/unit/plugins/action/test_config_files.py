@@ -118,9 +118,9 @@ def test_bad_templates_and_bad_input_are_refused_with_what_to_do(play):
         "would hold a dict instead of text": {"content": "{{ settings }}"},
         "the files hold 5.0 MB, the most is 5 MB": {"content": "{{ 'x' * 5000001 }}"},
         "Unsupported parameters for": {"content": "a", "mood": "0644"},
-        "undefined.j2, line 3, for": {"template": "undefined.j2"},
+        "undefined.j2, for": {"template": "undefined.j2"},
         "syntax.j2, line 3, for": {"template": "syntax.j2"},
-        "zero.j2, line 3, for": {"template": "zero.j2"},
+        "zero.j2, for": {"template": "zero.j2"},
         "would hold a list instead of text": {"template": "native.j2"},
     }
     for name, text in {
