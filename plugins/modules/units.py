@@ -140,7 +140,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils import owed
 ENABLED_LINKS = "/etc/systemd/system/*.*s"
 JOURNAL_LINES = 15
 POLL_SECONDS = 0.5
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,Triggers"
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
 UP, DOWN = ("active", "reloading", "refreshing"), ("inactive", "failed")
 # What is returned of a unit, and the verb that makes it true, in the order in which they are carried out.
 VERBS = {
@@ -190,12 +190,6 @@ def decide(wanted: list[dict], now: dict[str, dict[str, str]], debts: set[str]) 
             steps["restarted"].append(name)
         elif f"reload {name}" in debts:
             steps["reloaded"].append(name)
-    # A socket does not start while its service runs, so both restart in one go.
-    for name in list(steps["started"]):
-        service = now[name]["Triggers"]
-        if now.get(service, {}).get("ActiveState") in UP:
-            steps["started"].remove(name)
-            steps["restarted"] = [name, *(unit for unit in steps["restarted"] if unit != service), service]
     return steps
 
 

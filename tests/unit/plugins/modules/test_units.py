@@ -58,8 +58,7 @@ class Host:
     def show(self, names):
         # A pattern is answered with what runs, a name always.
         asked = [unit for name in names for unit in ([name] if "*" not in name else self.matching(name))]
-        common = {"NeedDaemonReload": "no", "Triggers": ""}
-        blocks = [{"Id": unit, **common, **self.known.get(unit, MISSING)} for unit in asked]
+        blocks = [{"Id": unit, "NeedDaemonReload": "no", **self.known.get(unit, MISSING)} for unit in asked]
         return "\n\n".join("\n".join(f"{key}={value}" for key, value in block.items()) for block in blocks) + "\n"
 
     def matching(self, pattern):
@@ -133,13 +132,6 @@ def test_a_unit_wanted_down_is_stopped_and_disabled_and_may_be_missing(tmp_path)
     wanted = [{"name": name, "state": "stopped", "enabled": False} for name in ("a.timer", "gone.timer")]
     assert host.run(*wanted) == {"changed": True, "stopped": ["a.timer"], "disabled": ["a.timer"]}
     assert host.calls == ["disable a.timer", "stop a.timer"]
-
-
-def test_a_socket_whose_service_runs_is_started_together_with_it(tmp_path):
-    socket = {**DOWN, "UnitFileState": "enabled", "Triggers": "w.service"}
-    host = Host(tmp_path, **{"w.socket": socket, "w.service": UP})
-    assert host.run("w.socket", "w.service") == {"changed": True, "restarted": ["w.socket", "w.service"]}
-    assert host.calls == ["restart w.socket w.service"]
 
 
 def test_a_unit_that_systemd_keeps_trying_to_start_is_down_and_shown_with_its_journal(tmp_path):
