@@ -8,7 +8,7 @@ if [ "$1" = release ]; then
   if [ ! -e "$prefix/.complete" ]; then
     rm -rf "$prefix" "$RUBY_BUILD_BUILD_PATH"
     install --directory --owner="$3" "$prefix"
-    runuser --user "$3" -- sh -euc '
+    runuser --user "$3" -- env HOME="$HOME" sh -euc '
       tool=$HOME/.ruby-build
       git init --quiet "$tool"
       git -C "$tool" fetch --quiet --depth 1 "$1" HEAD

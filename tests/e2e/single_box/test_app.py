@@ -37,6 +37,18 @@ def client(summary):
     return Client.from_summary(summary)
 
 
+@pytest.fixture(scope="module")
+def patch(tmp_path_factory):
+    path = tmp_path_factory.mktemp("patches") / "note.patch"
+    path.write_text(PATCH)
+    return "-e", json.dumps({"mastodon_patches": [str(path)]})
+
+
+@pytest.fixture(scope="module")
+def before(host):
+    return current(host)
+
+
 class TestHowItLies:
     def test_recorded_is_what_is_in_force(self, host):
         release = record(host)
@@ -76,16 +88,6 @@ class TestHowItLies:
 
 class TestAnotherBuild:
     """In this order: refused, killed, made, taken back with a broken archive."""
-
-    @pytest.fixture(scope="class")
-    def patch(self, tmp_path_factory):
-        path = tmp_path_factory.mktemp("patches") / "note.patch"
-        path.write_text(PATCH)
-        return "-e", json.dumps({"mastodon_patches": [str(path)]})
-
-    @pytest.fixture(scope="class")
-    def before(self, host):
-        return current(host)
 
     def test_patch_that_does_not_fit_is_refused(self, host, run_site, before, tmp_path):
         path = tmp_path / "misfit.patch"

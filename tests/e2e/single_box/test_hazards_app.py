@@ -18,6 +18,12 @@ from e2e.instance import wait_until
 POSTGRES = "postgresql@17-main.service"
 WEB = "mastodon-web.service"
 BACK_SECONDS = 120
+# Stands for a converter that a job has started, and tells when it is asked to end.
+CONVERTER = """
+trap 'touch /var/lib/mastodon/tmp/converter-was-told' TERM
+touch /var/lib/mastodon/tmp/converter-runs
+while :; do sleep 0.1; done
+"""
 
 
 def show(host, unit, name):
@@ -61,42 +67,45 @@ def postgresql_away(host):
     wait_until(lambda: show(host, WEB, "ActiveState") == "active", BACK_SECONDS, "Puma is back")
 
 
+@pytest.fixture(scope="module")
+def attachment(client):
+    return client.upload(picture())
+
+
+@pytest.fixture(scope="module")
+def switched(host, run_site, attachment, tmp_path_factory):
+    """Another release was put in force, with old ones beside it that nobody needs; one of them holds media."""
+    home = "/opt/mastodon/releases"
+    for day, name in enumerate(["oldest", "old-with-media", "third"], start=1):
+        host.check_output(f"mkdir -p {home}/{name}/public/system && touch -d 2020-01-0{day} {home}/{name}")
+    host.check_output(f"echo kept > {home}/old-with-media/public/system/picture")
+    patch = tmp_path_factory.mktemp("patches") / "media.patch"
+    patch.write_text(
+        "diff --git a/public/n b/public/n\nnew file mode 100644\n--- /dev/null\n+++ b/public/n\n@@ -0,0 +1 @@\n+n\n"
+    )
+    before = host.check_output("readlink /opt/mastodon/current")
+    yield run_site("-e", json.dumps({"mastodon_patches": [str(patch)]}))
+    host.check_output(f"rm -rf {home}/old-with-media")
+    run_site()
+    assert host.check_output("readlink /opt/mastodon/current") == before
+
+
 class TestMediaOutliveReleases:
     """Local media would die with the release that they lie in."""
 
-    @pytest.fixture(scope="class")
-    def attachment(self, client):
-        return client.upload(picture())
-
-    @pytest.fixture(scope="class")
-    def switched(self, host, run_site, attachment, tmp_path_factory):
-        """Another release is in force, and older ones that nobody needs are there: one of them holds media."""
-        home = "/opt/mastodon/releases"
-        for number, name in enumerate(["older", "old-with-media", "oldest"]):
-            host.check_output(f"mkdir -p {home}/{name}/public/system && touch -d '2020-01-0{number + 1}' {home}/{name}")
-        host.check_output(f"echo kept > {home}/old-with-media/public/system/picture")
-        patch = tmp_path_factory.mktemp("patches") / "media.patch"
-        patch.write_text(
-            "diff --git a/public/n b/public/n\nnew file mode 100644\n--- /dev/null\n+++ b/public/n\n@@ -0,0 +1 @@\n+n\n"
-        )
-        before = host.check_output("readlink /opt/mastodon/current")
-        yield run_site("-e", json.dumps({"mastodon_patches": [str(patch)]}))
-        host.check_output(f"rm -rf {home}/old-with-media")
-        run_site()
-        assert host.check_output("readlink /opt/mastodon/current") == before
-
-    def test_picture_is_served_as_before(self, client, switched, attachment):
-        assert client.get(attachment["url"]).content == picture()
-
-    def test_picture_lies_outside(self, host):
+    def test_picture_lies_outside(self, host, attachment):
         assert host.check_output("find /var/lib/mastodon/system -type f | head -1")
         assert host.check_output("find /opt/mastodon/releases -path '*/public/system/*' -type f") == ""
+
+    def test_picture_is_served_after_a_switch(self, client, switched, attachment):
+        assert client.get(attachment["url"]).content == picture()
 
     def test_release_that_holds_media_is_not_removed(self, host, switched):
         assert host.file("/opt/mastodon/releases/old-with-media/public/system/picture").exists
         assert "old-with-media/public/system holds media" in switched.output
 
     def test_others_are(self, host, switched):
+        assert host.file("/opt/mastodon/releases/third").exists
         assert not host.file("/opt/mastodon/releases/oldest").exists
 
 
@@ -243,18 +252,23 @@ class TestUnitsComeBack:
         wait_until(lambda: show(host, unit, "ActiveState") == "active", BACK_SECONDS, "Sidekiq is back")
         wait_until(lambda: show(host, unit, "MainPID") in sidekiq_identities(host, fleet), 30, "it says so in Redis")
 
-    def test_converter_is_not_told_to_stop_before_its_sidekiq(self, host, plan, tmp_path):
+    @pytest.fixture
+    def sidekiq_with_converter(self, host, plan):
+        """A unit of Sidekiq which, until it is restarted twice, has another process beside it."""
         unit = f"mastodon-sidekiq@{plan['sidekiq']['processes'][0]['name']}.service"
-        group = show(host, unit, "ControlGroup")
-        host.check_output(
-            "rm -f /run/converter-*; for tree in /sys/fs/cgroup/systemd /sys/fs/cgroup; do "
-            f"file=$tree{group}/cgroup.procs; [ -e $file ] || continue; "
-            "setsid sh -c \"echo \\$\\$ > $file; trap 'touch /run/converter-was-told' TERM; touch /run/converter-runs; "
-            'while :; do sleep 0.1; done" >/dev/null 2>&1 & break; done'
-        )
-        wait_until(lambda: host.file("/run/converter-runs").exists, 10, "the stand-in for a converter runs")
-        host.check_output(f"systemctl restart {unit}")
-        assert not host.file("/run/converter-was-told").exists
+        extra = f"/run/systemd/system/{unit}.d"
+        host.check_output("printf %s > /run/converter.sh", CONVERTER)
+        host.check_output(f"mkdir -p {extra} && printf %s > {extra}/converter.conf",
+                          '[Service]\nExecStartPost=/bin/sh -c "setsid sh /run/converter.sh &"\n')  # fmt: skip
+        host.check_output(f"systemctl daemon-reload && systemctl restart {unit}")
+        wait_until(lambda: host.file("/var/lib/mastodon/tmp/converter-runs").exists, 10, "the converter runs")
+        host.check_output(f"rm -r {extra} && systemctl daemon-reload")
+        yield unit
+        host.check_output("rm -f /run/converter.sh /var/lib/mastodon/tmp/converter-*")
+
+    def test_converter_is_not_told_to_stop_before_its_sidekiq(self, host, sidekiq_with_converter):
+        host.check_output(f"systemctl restart {sidekiq_with_converter}")
+        assert not host.file("/var/lib/mastodon/tmp/converter-was-told").exists
 
     @pytest.mark.parametrize("pattern", [WEB, "mastodon-streaming@*.service", "mastodon-sidekiq@*.service"])
     def test_nothing_gives_up(self, host, pattern):
