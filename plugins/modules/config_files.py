@@ -311,13 +311,12 @@ def arguments() -> dict:
 
     text, path, names = {"type": "str"}, {"type": "path", "required": True}, {"type": "list", "elements": "str"}
     owes = {what: {**names, "default": []} for what in OWABLE}
-    owned = {"owner": text, "group": text}
+    owned, flag = {"owner": text, "group": text}, {"type": "bool", "default": False, "no_log": False}
     return {
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
         "mode": {"type": "str", "default": "0644"},
-        "files": entries(dest=path, template=text, content=text, src=text, mode=text, **owned, **owes,
-                         secret={"type": "bool", "default": False, "no_log": False}),
+        "files": entries(dest=path, template=text, content=text, src=text, mode=text, secret=flag, **owned, **owes),
         "directories": entries(path=path, mode={"type": "str", "default": "0755"}, **owned),
         "links": entries(path=path, target={"type": "str", "required": True}, **owes),
         "absent": {"type": "list", "elements": "raw", "default": []},
