@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# prune KEEP: remove all releases but the one in force and the newest others, KEEP in all, with their archives.
+# prune KEEP: remove all releases but the one in force and the newest others, KEEP in all, with their archives and Rubies.
 # A release that holds media of its own is never removed.
 current=$(basename "$(readlink -f current)")
 kept=1
@@ -17,4 +17,7 @@ for release in $(ls --sort=time releases); do
 done
 for archive in archives/*.tar.zst; do
   [ -d "releases/$(basename "$archive" .tar.zst)" ] || rm -f "$archive"
+done
+for ruby in /opt/ruby/*; do
+  readlink releases/*/.runtime/bin/ruby | grep --quiet "^$ruby/" || rm -rf "$ruby"
 done
