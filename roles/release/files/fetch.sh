@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # fetch REPO VERSION: print the commit that a tag, a branch or a whole commit hash of a repository means, fetched here.
+set -eu
 repo=$1 version=$2
 git init --quiet --bare .
 if ! git cat-file -e "$version^{commit}" 2>/dev/null; then

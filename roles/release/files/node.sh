@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # Give the release Yarn as its package.json names it, and Node as its .nvmrc does: the distribution's where that is new
 # enough, else the one that is published as a package.
+set -eu
 tree=$(pwd -P)
 wanted=$(sed 's/^v//' .nvmrc)
 case $wanted in

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # owner NAME EMAIL: make the owner's account and keep its password, and nothing else, in /etc/mastodon/owner_password.
 # Where a run was killed between the two, the account gets a new password. An account that was there before is left
 # alone, and the file stays empty.
+set -eu
 umask 077
 kept=/etc/mastodon/owner_password
 begun=/var/lib/fediops/owner_begun

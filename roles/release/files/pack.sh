@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # pack ID: finish a release and pack it. What outlives releases is linked in: media, temporary files, the environment.
+set -eu
 yarn workspaces focus --production "$(node --print "JSON.parse(fs.readFileSync('streaming/package.json')).name")"
 rm -rf node_modules/.cache vendor/bundle/ruby/*/cache/*.gem spec .git* log tmp public/system .env.production
 mkdir log

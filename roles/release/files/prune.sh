@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # prune KEEP: remove all releases but the one in force and the newest others, KEEP in all, with their archives and Rubies.
 # A release that holds media of its own is never removed.
+set -eu
 current=$(basename "$(readlink -f current)")
 kept=1
-for release in $(ls --sort=time releases); do
+find releases -mindepth 1 -maxdepth 1 -name '[!.]*' -printf '%T@ %f\n' | sort --reverse --numeric-sort |
+while read -r _time release; do
   [ "$release" != "$current" ] || continue
   kept=$((kept + 1))
   [ "$kept" -gt "$1" ] || continue

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # ruby SOURCE RUBY_BUILD_REPO USER: link the Ruby of the distribution into the release, or the exact one that the release
 # names, which is compiled once, as USER, and belongs to root.
+set -eu
 prefix=/usr
 if [ "$1" = release ]; then
   version=$(sed 's/^ruby-//' .ruby-version)
@@ -8,6 +10,7 @@ if [ "$1" = release ]; then
   if [ ! -e "$prefix/.complete" ]; then
     rm -rf "$prefix" "$RUBY_BUILD_BUILD_PATH"
     install --directory --owner="$3" "$prefix"
+    # shellcheck disable=SC2016 # the inner shell expands them
     runuser --user "$3" -- env HOME="$HOME" sh -euc '
       tool=$HOME/.ruby-build
       git init --quiet "$tool"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # stage ID: print how far a release has come: unpacked, archived or absent. A broken archive goes away.
+set -eu
 archive=archives/$1.tar.zst
 if [ -d "releases/$1" ]; then
   echo unpacked
