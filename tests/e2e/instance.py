@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -18,6 +19,7 @@ from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from e2e.client import Client, sign_in
 
@@ -55,6 +57,11 @@ class Done:
     status: int
     stdout: str
     stderr: str
+
+
+def plain(text: str) -> str:
+    """A text as written, without colours and without what a logger puts before it."""
+    return re.sub(r"(?m)^[A-Z], \[[^\]]*\] +[A-Z]+ -- : ", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -133,7 +140,7 @@ class Instance:
 
     def redis(self, *command: str) -> list[str]:
         """The lines that Redis answers."""
-        password = self.settings.get("REDIS_PASSWORD")
+        password = urlsplit(self.settings["REDIS_URL"]).password
         environment = ["env", f"REDISCLI_AUTH={password}"] if password else []
         return self.output(*environment, "redis-cli", "--no-auth-warning", *command).splitlines()
 
