@@ -129,10 +129,13 @@ class TestApi:
         )
         assert [answer.status for answer in answers] == [401, 401]
 
-    def test_posting_twice_with_one_key_posts_once(self, client, tag):
-        first, second = (client.post(tag, idempotency_key=tag, visibility="direct") for _ in range(2))
+    def test_posting_twice_with_one_key_posts_once(self, client, instance, tag):
+        first = client.post(tag, idempotency_key=tag, visibility="direct")
+        # What the second one is told has differed between versions of Mastodon; that it adds nothing has not.
+        headers = {"Idempotency-Key": tag}
+        client.request("POST", "/api/v1/statuses", json={"status": tag, "visibility": "direct"}, headers=headers)
+        assert instance.sql(f"SELECT count(*) FROM statuses WHERE text = '{tag}'") == ["1"]
         client.api.status_delete(first["id"])
-        assert first["id"] == second["id"]
 
     def test_what_is_no_picture_is_refused(self, client):
         answer = client.request("POST", "/api/v2/media", files={"file": ("a.png", b"no picture", "image/png")})
