@@ -9,11 +9,11 @@ import pytest
 
 pytestmark = pytest.mark.empty_host
 
-# Every file with its size and time, every package, every user. Left out are logs, temporary files of the visit itself, and
-# the cache by which apt remembers what it read.
+# Every file with its size and time, every package, every user. Left out are logs, temporary files of the visit itself,
+# and the cache by which apt remembers what it read.
 STATE_OF_HOST = """
 find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log \
-  -o -path /var/cache/apt -o -path /home/admin/.ansible -o -path /root/.ansible -o -path /var/lib/systemd -o -path /var/lib/sudo \\) -prune \
+  -o -path /var/cache/apt -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path '*/.ansible' \\) -prune \
   -o -type f -printf '%p %s %T@\\n' | sort
 dpkg-query --show
 getent passwd
