@@ -50,12 +50,15 @@ def run(
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
         if log is None:
-            done = subprocess.run(argv, input=data, env=env, cwd=cwd, timeout=timeout_seconds, capture_output=True)
+            done = subprocess.run(
+                argv, input=data, env=env, cwd=cwd, timeout=timeout_seconds, capture_output=True, check=False
+            )
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as out:
                 done = subprocess.run(
-                    argv, input=data, env=env, cwd=cwd, timeout=timeout_seconds, stdout=out, stderr=subprocess.STDOUT
+                    argv, input=data, env=env, cwd=cwd, timeout=timeout_seconds, stdout=out, stderr=subprocess.STDOUT,
+                    check=False,
                 )
     except FileNotFoundError:
         raise RehearsalError(f"The program {program} is not installed.") from None
@@ -72,7 +75,7 @@ def run(
 def succeeds(argv: Sequence[str | Path], timeout_seconds: float = 30) -> bool:
     """Whether a program can be started and ends with status 0."""
     try:
-        return not subprocess.run(argv, capture_output=True, timeout=timeout_seconds).returncode
+        return not subprocess.run(argv, capture_output=True, timeout=timeout_seconds, check=False).returncode
     except (OSError, subprocess.TimeoutExpired):
         return False
 

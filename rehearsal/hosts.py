@@ -240,8 +240,9 @@ def finish_boot(state: State, host: str, address: str, password: str) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     while True:
         asked = subprocess.run(
-            ["docker", "exec", name, "systemctl", "is-system-running", "--wait"], capture_output=True, text=True
-        )
+            ["docker", "exec", name, "systemctl", "is-system-running", "--wait"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if asked.stdout.strip() in ("running", "degraded") and reachable(address, 22):
             break
         if time.monotonic() > deadline:
@@ -266,6 +267,6 @@ def forget_connections(state: State) -> None:
     """End the connections kept open by Ansible: their hosts are gone or new."""
     folder = state.control_path_dir
     for path in folder.glob("*") if folder.is_dir() else ():
-        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any"], capture_output=True)
+        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any"], capture_output=True, check=False)
         path.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

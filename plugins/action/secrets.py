@@ -13,13 +13,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
-
-try:
-    from ansible_collections.fediops.mastodon.plugins.plugin_utils.secrets import NAMES, make_secrets, missing_secrets
-except ImportError as exc:
-    CRYPTOGRAPHY_MISSING: ImportError | None = exc
-else:
-    CRYPTOGRAPHY_MISSING = None
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.secrets import (
+    CRYPTOGRAPHY_MISSING,
+    NAMES,
+    make_secrets,
+    missing_secrets,
+)
 
 _HEADER = "---\n# Made once. Every one of these belongs into your backup: an instance cannot live without them.\n"
 

@@ -52,22 +52,15 @@ from datetime import UTC, datetime
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
-
-try:
-    from ansible_collections.fediops.mastodon.plugins.plugin_utils import certificates
-except ImportError as error:
-    certificates = None
-    IMPORT_ERROR: ImportError | None = error
-else:
-    IMPORT_ERROR = None
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import certificates
 
 
 def certificate_problems(fullchain: str, private_key: str, domains: list[str]) -> list[str]:
     """Check the types and ask the library."""
-    if certificates is None:
+    if certificates.IMPORT_ERROR:
         raise AnsibleFilterError(
             "fediops.mastodon.certificate_problems: the Python package `cryptography` is missing on the control machine"
-        ) from IMPORT_ERROR
+        ) from certificates.IMPORT_ERROR
     for what, value, wanted in (
         ("the certificate", fullchain, str),
         ("private_key", private_key, str),

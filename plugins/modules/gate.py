@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: gate
 short_description: Proves that a Mastodon instance works
 version_added: 0.1.0
-author: The fediops.mastodon contributors
+author:
+  - The fediops.mastodon contributors (@fediops)
 description:
   - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down. So this does what a person does.
   - Through nginx it asks for the description of the instance and for the health of streaming.
@@ -22,6 +23,7 @@ description:
     and the run after one that was killed, know whether the processes of now were ever proven.
 attributes:
   check_mode:
+    description: Looks, and changes nothing of the instance.
     support: none
     details: In check mode nothing was changed, so there is nothing to prove; the module is skipped.
 options:
@@ -37,7 +39,7 @@ options:
     description: Where nginx answers with TLS.
     type: dict
     required: true
-    options: &endpoint
+    suboptions: &endpoint
       host:
         description: Address.
         type: str
@@ -54,13 +56,13 @@ options:
   web:
     description: Where Puma answers. Needed with O(token).
     type: dict
-    options: *endpoint
+    suboptions: *endpoint
   streaming:
     description: Where the streaming processes answer. Needed with O(token).
     type: list
     elements: dict
     default: []
-    options: *endpoint
+    suboptions: *endpoint
   token:
     description: Access token of an account, with the scopes C(read) and C(write).
     type: str

@@ -141,7 +141,8 @@ ENABLED_LINKS = "/etc/systemd/system/*.*s"
 JOURNAL_LINES = 15
 POLL_SECONDS = 0.5
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
-UP, DOWN = ("active", "reloading", "refreshing"), ("inactive", "failed")
+UP = ("active", "reloading", "refreshing")
+DOWN = ("inactive", "failed")
 # What is returned of a unit, and the verb that makes it true, in the order in which they are carried out.
 VERBS = {
     "enabled": "enable",

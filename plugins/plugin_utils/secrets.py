@@ -11,10 +11,15 @@ import secrets as random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+except ImportError as error:
+    CRYPTOGRAPHY_MISSING: ImportError | None = error
+else:
+    CRYPTOGRAPHY_MISSING = None
 
 _CA_YEARS = 10
 # A host whose clock is a little behind must not find the certificate not yet valid.

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A client of an instance, as a person's own would be: over TLS, by name, with a token from the sign-in form.
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,6 @@ class Instance:
             for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()
         ]
 
-    @cache  # noqa: B019 (one instance a session)
     def environment(self, pattern: str) -> dict[str, str]:
         """What a unit puts into the environment of its process."""
         unit = self.units(pattern)[0]

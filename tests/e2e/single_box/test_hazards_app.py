@@ -135,7 +135,7 @@ class TestNobodyWaitsForADeadPuma:
                     failures.append(answer.status_code)
                 time.sleep(0.1)
 
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        threads = [threading.Thread(target=ask) for _number in range(3)]
         for thread in threads:
             thread.start()
         try:
@@ -161,7 +161,7 @@ class TestNobodyWaitsForADeadPuma:
     def test_failed_start_closes_the_socket_and_heals_alone(self, host, client, postgresql_away):
         host.check_output(f"systemctl restart --no-block {WEB}")
         wait_until(lambda: self.connect(host)[0] == "refused", 60, "the socket is closed")
-        for _ in range(15):
+        for _attempt in range(15):
             state, seconds = self.connect(host)
             assert (state, seconds < 1) == ("refused", True)
             begun = time.monotonic()

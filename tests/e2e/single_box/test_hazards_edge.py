@@ -101,7 +101,7 @@ class TestInboxes:
     def test_nothing_limits_their_rate(self, edge):
         # More than any limit of nginx would let through at once; what the application says of them is its own business.
         delivery = {"data": b"{}", "headers": {"Content-Type": "application/activity+json"}}
-        answers = [edge.ask("/inbox", "POST", **delivery) for _ in range(60)]
+        answers = [edge.ask("/inbox", "POST", **delivery) for _number in range(60)]
         assert all(answer.headers.get("X-Request-Id") for answer in answers)
 
 

@@ -48,13 +48,13 @@ def run(tmp_path):
     def ansible(*command, environment):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    def run(*arguments, variables=BOX, facts=None, groups=()):
+    def run(*arguments, variables=None, facts=None, groups=()):
         cache = tmp_path / "facts"
         tiers = ("nginx", "web", "streaming", "sidekiq", *groups)
         data = {"postgres": "postgres_primary", "redis": "redis_core"}
         inventory = {tier: {"hosts": {"box": None}} for tier in tiers}
         inventory |= {tier: {"children": {part: {"hosts": {"box": None}}}} for tier, part in data.items()}
-        hosts = {"box": {"ansible_connection": "local", **variables}}
+        hosts = {"box": {"ansible_connection": "local", **(BOX if variables is None else variables)}}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "children": inventory}}))
         environment = {
             **os.environ,
@@ -129,7 +129,7 @@ def test_warnings_are_shown_and_the_run_goes_on(run):
 
 def test_the_plan_as_a_file(run, tmp_path):
     path = tmp_path / "kept/plan.json"
-    checked, _ = run("-e", f"file={path}", "--check")
+    checked, _result = run("-e", f"file={path}", "--check")
     assert "changed=2" in checked.stdout
     assert not path.exists()
     first, result = run("-e", f"file={path}")
