@@ -16,8 +16,6 @@ from rehearsal.console import RehearsalError, run, say
 
 SUITE = "trixie"
 DEBIAN_SUITES = r"(?:oldstable|stable|testing|bookworm|trixie|forky|sid)"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-DEFAULT_SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 # systemd, journald, logind and dbus of one container hold this many inotify instances of the machine.
 INOTIFY_INSTANCES_PER_HOST = 10
 INOTIFY_INSTANCES = 1024
@@ -84,7 +82,10 @@ def choose_sources(pairs: Iterable[tuple[str, str]]) -> AptSources:
         elif re.fullmatch(DEBIAN_SUITES + "(-security|/updates)", suite):
             found.setdefault("security", uri)
     if "main" not in found:
-        return AptSources(DEFAULT_MIRROR, DEFAULT_MIRROR, DEFAULT_SECURITY_MIRROR)
+        raise RehearsalError(
+            "This machine's apt knows no mirror of Debian, which the hosts need; "
+            "add one as /etc/apt/sources.list.d/debian.sources."
+        )
     return AptSources(found["main"], found.get("updates"), found.get("security"))
 
 

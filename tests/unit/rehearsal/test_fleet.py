@@ -127,10 +127,9 @@ Enabled: no
         sources = machine.choose_sources([("http://mirror.example/debian", "trixie")])
         assert sources == AptSources("http://mirror.example/debian", None, None)
 
-    def test_a_machine_without_debians_archive_uses_the_public_one(self):
-        sources = machine.choose_sources([("http://archive.example/ubuntu", "noble")])
-        assert sources.main == machine.DEFAULT_MIRROR
-        assert sources.security == machine.DEFAULT_SECURITY_MIRROR
+    def test_a_machine_without_debians_archive_is_told_what_to_add(self):
+        with pytest.raises(RehearsalError, match="no mirror of Debian"):
+            machine.choose_sources([("http://archive.example/ubuntu", "noble")])
 
     def test_the_mirror_list_of_cloud_images_is_followed(self, tmp_path):
         (tmp_path / "debian.list").write_text("https://mirror.example/debian\n")
