@@ -20,6 +20,8 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 RUN_SECONDS = 1800
+# Of a run that failed, in characters: what it died of stands at its end.
+OUTPUT_SHOWN = 6000
 HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<task>.*)\] \*+$")
 CHANGED = re.compile(r"^changed: \[(?P<host>[^\]]+)\]")
 RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+ .*)$")
@@ -95,7 +97,7 @@ class Fleet:
             timeout=RUN_SECONDS, check=False,
         )  # fmt: skip
         run = Run.of(done.returncode, done.stdout)
-        assert not check or run.status == 0, run.output
+        assert not check or run.status == 0, run.output[-OUTPUT_SHOWN:]
         return run
 
     def site(self, *arguments: str, check: bool = True) -> Run:

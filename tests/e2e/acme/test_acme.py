@@ -22,7 +22,8 @@ update-ca-certificates >/dev/null 2>&1
 printf '%s' "$1" > config.json
 systemd-run --quiet --unit pebble-names pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 '' \
   -dns01 127.0.0.1:8053 -http01 '' -https01 '' -tlsalpn01 '' -doh '' -management 127.0.0.1:8055
-systemd-run --quiet --unit pebble --setenv PEBBLE_VA_NOSLEEP=1 \
+# By itself pebble refuses one good nonce of twenty; certbot, which tries again once, then gives up in one run of forty.
+systemd-run --quiet --unit pebble --setenv PEBBLE_VA_NOSLEEP=1 --setenv PEBBLE_WFE_NONCEREJECT=0 \
   pebble -config /run/pebble/config.json -dnsserver 127.0.0.1:8053
 """
 NO_AUTHORITY = """
