@@ -50,28 +50,17 @@ _value:
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import certificates
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
 def certificate_problems(fullchain: str, private_key: str, domains: list[str]) -> list[str]:
-    """Check the types and ask the library."""
-    if certificates.IMPORT_ERROR:
-        raise AnsibleFilterError(
-            "fediops.mastodon.certificate_problems: the Python package `cryptography` is missing on the control machine"
-        ) from certificates.IMPORT_ERROR
-    for what, value, wanted in (
-        ("the certificate", fullchain, str),
-        ("private_key", private_key, str),
-        ("domains", domains, list),
-    ):
-        if not isinstance(value, wanted):
-            found = native_type_name(value)
-            raise AnsibleFilterError(
-                f"fediops.mastodon.certificate_problems: {what} must be {wanted.__name__}, not {found}"
-            )
-    return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(UTC))
+    """Check types, call the library, name the filter in what it raises."""
+    with named("certificate_problems"):
+        require("the certificate", fullchain, "text")
+        require("private_key", private_key, "text")
+        require("domains", domains, "a list")
+        return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(UTC))
 
 
 class FilterModule:

@@ -65,27 +65,20 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.dotenv import dotenv as _dotenv
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
 def dotenv(value: Mapping[str, Any], process: bool = False, extra_names: Sequence[str] = ()) -> str:
     """Check types, call the library, name the filter in what it raises."""
-    if not isinstance(value, Mapping):
-        raise AnsibleFilterError(f"fediops.mastodon.dotenv: expected a mapping, got {native_type_name(value)}")
-    if isinstance(extra_names, str) or not isinstance(extra_names, Sequence):
-        raise AnsibleFilterError(
-            f"fediops.mastodon.dotenv: extra_names must be a list, got {native_type_name(extra_names)}"
-        )
-    try:
+    with named("dotenv"):
+        require("the environment", value, "a mapping")
+        require("extra_names", extra_names, "a list")
         return _dotenv(
             {name: item for name, item in value.items() if not _is_omitted(item)},
             process=bool(process),
             extra_names=extra_names,
         )
-    except ValueError as exc:
-        raise AnsibleFilterError(f"fediops.mastodon.dotenv: {exc}") from exc
 
 
 def _is_omitted(value: Any) -> bool:

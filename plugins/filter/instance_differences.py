@@ -65,25 +65,17 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import (
-    instance_differences as _instance_differences,
-)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import instance
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
 def instance_differences(value: Mapping[str, Any] | None, identity: Mapping[str, Any]) -> list[str]:
     """Check types, call the library, name the filter in what it raises."""
-    if value is not None and not isinstance(value, Mapping):
-        raise AnsibleFilterError(
-            f"fediops.mastodon.instance_differences: expected a mapping or null, got {native_type_name(value)}"
-        )
-    if not isinstance(identity, Mapping) or not isinstance(identity.get("secrets", {}), Mapping):
-        raise AnsibleFilterError("fediops.mastodon.instance_differences: identity and its secrets must be mappings")
-    try:
-        return _instance_differences(value, identity)
-    except ValueError as exc:
-        raise AnsibleFilterError(f"fediops.mastodon.instance_differences: {exc}") from exc
+    with named("instance_differences"):
+        require("the record", value, "a mapping or null")
+        require("identity", identity, "a mapping")
+        require("secrets of identity", identity.get("secrets", {}), "a mapping")
+        return instance.instance_differences(value, identity)
 
 
 class FilterModule:

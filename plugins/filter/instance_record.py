@@ -66,23 +66,17 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.instance import instance_record as _instance_record
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import instance
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
 def instance_record(value: Mapping[str, Any] | None, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Check types, call the library, name the filter in what it raises."""
-    if value is not None and not isinstance(value, Mapping):
-        raise AnsibleFilterError(
-            f"fediops.mastodon.instance_record: expected a mapping or null, got {native_type_name(value)}"
-        )
-    if not isinstance(identity, Mapping) or not isinstance(identity.get("secrets", {}), Mapping):
-        raise AnsibleFilterError("fediops.mastodon.instance_record: identity and its secrets must be mappings")
-    try:
-        return _instance_record(value, identity)
-    except ValueError as exc:
-        raise AnsibleFilterError(f"fediops.mastodon.instance_record: {exc}") from exc
+    with named("instance_record"):
+        require("the record", value, "a mapping or null")
+        require("identity", identity, "a mapping")
+        require("secrets of identity", identity.get("secrets", {}), "a mapping")
+        return instance.instance_record(value, identity)
 
 
 class FilterModule:

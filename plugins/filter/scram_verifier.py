@@ -47,20 +47,16 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.scram import scram_verifier as _scram_verifier
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import scram
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
 def scram_verifier(value: str, username: str) -> str:
     """Check types, call the library, name the filter in what it raises."""
-    for what, given in (("a password as text", value), ("username as text", username)):
-        if not isinstance(given, str):
-            raise AnsibleFilterError(f"fediops.mastodon.scram_verifier: expected {what}, got {native_type_name(given)}")
-    try:
-        return _scram_verifier(value, username)
-    except ValueError as exc:
-        raise AnsibleFilterError(f"fediops.mastodon.scram_verifier: {exc}") from exc
+    with named("scram_verifier"):
+        require("the password", value, "text")
+        require("username", username, "text")
+        return scram.scram_verifier(value, username)
 
 
 class FilterModule:

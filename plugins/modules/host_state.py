@@ -83,13 +83,18 @@ owed:
   elements: str
   sample: [restart redis-server.service]
 users:
-  description: Which of the users of all components exist.
+  description: Which of the users of all components exist, with C(home) and C(shell).
   returned: always
-  type: list
-  elements: str
-  sample: [mastodon, postgres, redis, www-data]
+  type: dict
+  sample: {mastodon: {home: /opt/mastodon, shell: /usr/sbin/nologin}}
+swap_mb:
+  description: Size of the swap in MB, or nothing where the kernel does not tell.
+  returned: always
+  type: int
+  sample: 2048
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -128,6 +133,7 @@ def look(root: Path) -> dict:
         "current_release": current_release(root / "opt/mastodon/current"),
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
+        "swap_mb": swap_mb(root / "proc/meminfo"),
     }
 
 
@@ -147,13 +153,21 @@ def current_release(link: Path) -> str | None:
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None
 
 
-def users(path: Path) -> list[str]:
-    """Return which of the components' users are in a passwd file."""
-    try:
-        present = {line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines()}
-    except FileNotFoundError:
-        present = set()
-    return [name for name in USERS if name in present]
+def users(path: Path) -> dict[str, dict[str, str]]:
+    """Return home and shell of the components' users that are in a passwd file."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = [line.split(":") for line in path.read_text(encoding="utf-8").splitlines()]
+        return {line[0]: {"home": line[5], "shell": line[6]} for line in lines if len(line) == 7 and line[0] in USERS}
+    return {}
+
+
+def swap_mb(path: Path) -> int | None:
+    """Return the size of the swap in MB that a file like /proc/meminfo tells, or nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("SwapTotal:"):
+                return int(line.split()[1]) // 1024
+    return None
 
 
 def main() -> None:

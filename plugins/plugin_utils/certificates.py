@@ -1,18 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with a TLS certificate that a person brings. Pure: texts and a time in, sentences out."""
+"""What is wrong with a TLS certificate: one that a person brings, or the one in place. Pure: texts and a time in."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+        load_pem_public_key,
+    )
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
     IMPORT_ERROR = None
+
+_PUBLIC_KEY = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+
+
+def _require_library() -> None:
+    if IMPORT_ERROR:
+        raise ValueError("the Python package `cryptography` is missing on the control machine") from IMPORT_ERROR
 
 
 def _spki(public_key: object) -> bytes:
@@ -33,14 +47,13 @@ def _names(leaf: x509.Certificate) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-def certificate_problems(
-    fullchain_pem: str, private_key_pem: str, domains: Sequence[str], now: datetime
-) -> list[str]:
+def certificate_problems(fullchain_pem: str, private_key_pem: str, domains: Sequence[str], now: datetime) -> list[str]:
     """Say what keeps a certificate from serving the domains: one sentence for each problem, none if it is good.
 
     fullchain_pem: the certificate first, then those that lead to its authority, as PEM. private_key_pem: its key,
-    without a passphrase. now: with a time zone.
+    without a passphrase. now: with a time zone. Raises ValueError where the package `cryptography` is missing.
     """
+    _require_library()
     try:
         leaf, *chain = x509.load_pem_x509_certificates(fullchain_pem.encode())
     except ValueError:
@@ -80,3 +93,44 @@ def certificate_problems(
                 f"{issuer.subject.rfc4514_string()}, which did not issue it: put them in order, the domain's own first."
             )
     return problems
+
+
+def _issued(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
+
+
+def certificate_in_place(
+    found: str, authority_pem: str, domains: Sequence[str], days_left: int, now: datetime
+) -> dict[str, object]:
+    """Say what the certificate is that a host has already, and whether its own authority would give it the same again.
+
+    found: the certificate with its chain, then the public key of the private key beside it, as PEM; either may be
+    missing or damaged. authority_pem: certificate of the fleet's authority. days_left: how long it must still be
+    valid. now: with a time zone.
+    Returns `leaf`, its PEM or nothing; `own`, whether the authority issued it; `fits`, whether it did for exactly
+    these domains and this key, and long enough. Raises ValueError for an authority that is no certificate, and where
+    the package `cryptography` is missing.
+    """
+    _require_library()
+    try:
+        authority = x509.load_pem_x509_certificate(authority_pem.encode())
+    except ValueError as error:
+        raise ValueError(f"the authority (mastodon_ca_certificate) is no certificate in PEM: {error}") from error
+    try:
+        leaf = x509.load_pem_x509_certificates(found.encode())[0]
+        keys = [_spki(load_pem_public_key(pem.encode())) for pem in _PUBLIC_KEY.findall(found)]
+    except ValueError:
+        return {"leaf": "", "own": False, "fits": False}
+    own = _issued(authority, leaf)
+    fits = (
+        own
+        and keys == [_spki(leaf.public_key())]
+        and sorted(_names(leaf)) == sorted(domains)
+        and leaf.not_valid_before_utc <= now
+        and now + timedelta(days=days_left) < leaf.not_valid_after_utc
+    )
+    return {"leaf": leaf.public_bytes(Encoding.PEM).decode(), "own": own, "fits": fits}

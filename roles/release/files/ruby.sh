@@ -10,8 +10,9 @@ if [ "$1" = release ]; then
   if [ ! -e "$prefix/.complete" ]; then
     rm -rf "$prefix" "$RUBY_BUILD_BUILD_PATH"
     install --directory --owner="$3" "$prefix"
+    # By its path: what builds a release is not given /usr/sbin.
     # shellcheck disable=SC2016 # the inner shell expands them
-    runuser --user "$3" -- env HOME="$HOME" sh -euc '
+    /usr/sbin/runuser --user "$3" -- env HOME="$HOME" sh -euc '
       tool=$HOME/.ruby-build
       git init --quiet "$tool"
       git -C "$tool" fetch --quiet --depth 1 "$1" HEAD

@@ -34,7 +34,7 @@ def pem(key, encryption=None):
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
 
 
-def certificate(subject, names=(), key=KEY, begin=NOW - timedelta(days=1), days=90):
+def certificate(subject, names=(), key=KEY, begin=NOW - timedelta(days=1), days=90, signer=AUTHORITY_KEY):
     builder = (
         x509.CertificateBuilder()
         .subject_name(name(subject)).issuer_name(name("authority"))
@@ -43,7 +43,7 @@ def certificate(subject, names=(), key=KEY, begin=NOW - timedelta(days=1), days=
     )  # fmt: skip
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(entry) for entry in names]), False)
-    return builder.sign(AUTHORITY_KEY, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 AUTHORITY = certificate("authority", key=AUTHORITY_KEY)

@@ -88,7 +88,7 @@ def test_values(variables, text):
         ({"SAML_CERT": "a\nb"}, "SAML_CERT: its value contains a line break"),
         ({"DB_PASS": "it's $5"}, "DB_PASS: its value cannot be written"),
         ({"DB_PASS": "C:\\"}, "DB_PASS: its value cannot be written"),
-        (["LOCAL_DOMAIN"], "expected a mapping, got list"),
+        (["LOCAL_DOMAIN"], "the environment must be a mapping, not list"),
     ],
 )
 def test_refusals(variables, told):
@@ -114,7 +114,7 @@ def test_extra_names_are_taken_and_must_be_a_list():
     assert dotenv({"MY_FORK": 1}, extra_names=["MY_FORK"]) == "MY_FORK=1\n"
     with pytest.raises(AnsibleFilterError, match="SELF_DESTRUCT"):
         dotenv({"SELF_DESTRUCT": 1}, extra_names=["SELF_DESTRUCT"])
-    with pytest.raises(AnsibleFilterError, match="extra_names must be a list, got str"):
+    with pytest.raises(AnsibleFilterError, match="extra_names must be a list, not str"):
         dotenv({"MY_FORK": 1}, extra_names="MY_FORK")
 
 

@@ -86,9 +86,9 @@ def test_without_a_record_nothing_differs():
 @pytest.mark.parametrize(
     ("record", "identity", "told"),
     [
-        ([], IDENTITY, "expected a mapping or null, got list"),
-        (None, "example.org", "identity and its secrets must be mappings"),
-        (None, changed(secrets=["a"]), "identity and its secrets must be mappings"),
+        ([], IDENTITY, "the record must be a mapping or null, not list"),
+        (None, "example.org", "identity must be a mapping, not str"),
+        (None, changed(secrets=["a"]), "secrets of identity must be a mapping, not list"),
         (None, changed(local_domain=""), "the identity lacks local_domain"),
         (None, {"local_domain": "a"}, "the identity lacks web_domain, media, secrets"),
         (None, changed(secrets={"secret_key_base": ""}), "these secrets are empty: secret_key_base"),

@@ -48,8 +48,8 @@ def test_the_same_input_gives_the_same_verifier_and_other_input_another():
         ("hunter2", "", "neither may be empty"),
         ("hunter2ä", "mastodon", "the password of mastodon has characters other than printable ASCII"),
         ("hunter2\n", "mastodon", "printable ASCII"),
-        (None, "mastodon", "expected a password as text, got NoneType"),
-        ("hunter2", 5, "expected username as text, got int"),
+        (None, "mastodon", "the password must be text, not NoneType"),
+        ("hunter2", 5, "username must be text, not int"),
     ],
 )
 def test_refusals(password, username, told):

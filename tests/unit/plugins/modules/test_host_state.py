@@ -24,7 +24,8 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "release": None,
         "current_release": None,
         "owed": [],
-        "users": [],
+        "users": {},
+        "swap_mb": None,
     }
 
 
@@ -38,7 +39,8 @@ def test_a_living_host_is_described(tmp_path):
     put(tmp_path, "opt/ruby/3.4.7/bin/ruby")
     put(tmp_path, "var/lib/fediops/release.json", '{"id": "4f2a9c"}')
     put(tmp_path, "var/lib/fediops/owed/restart redis-server.service")
-    put(tmp_path, "etc/passwd", "root:x:0:0::/root:/bin/bash\nredis:x:101:102::/:/bin/false\n")
+    put(tmp_path, "etc/passwd", "root:x:0:0::/root:/bin/bash\nredis:x:101:102::/var/lib/redis:/bin/false\n")
+    put(tmp_path, "proc/meminfo", "MemTotal:  4029788 kB\nSwapTotal: 2097148 kB\nSwapFree: 1024 kB\n")
     (tmp_path / "opt/mastodon").mkdir()
     (tmp_path / "opt/mastodon/current").symlink_to("/opt/mastodon/releases/4f2a9c")
     state = host_state.look(tmp_path)
@@ -46,7 +48,9 @@ def test_a_living_host_is_described(tmp_path):
     assert state["components"]["redis"] == {"installed": True, "data": True}
     assert state["components"]["ruby"] == {"installed": False, "versions": ["3.4.7"]}
     assert (state["instance"], state["release"]) == ({"local_domain": "example.social"}, {"id": "4f2a9c"})
-    assert (state["current_release"], state["users"]) == ("4f2a9c", ["redis"])
+    assert state["current_release"] == "4f2a9c"
+    assert state["users"] == {"redis": {"home": "/var/lib/redis", "shell": "/bin/false"}}
+    assert state["swap_mb"] == 2047
     assert state["owed"] == ["restart redis-server.service"]
 
 

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Prints the certificate in place with its chain, then the public half of the private key beside it.
+cd /etc/ssl/mastodon || exit 0
+cat fullchain.pem
+[ "$(stat --format '%a %U' privkey.pem)" = '600 root' ] && openssl pkey -in privkey.pem -pubout
+exit 0
