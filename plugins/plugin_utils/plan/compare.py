@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two plans side by side: what differs, on which hosts, and which services a run would restart or reload for it.
+
+Both plans are plain data, as `Plan.as_mapping` makes them and as a file of JSON keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .words import COMPONENTS, joined, label, listed, shown
+
+# How a run puts a value in force: each role writes most of them into a file that its service reads again, and some
+# only at its start. PostgreSQL: context "postmaster" of pg_settings; Redis: what CONFIG SET refuses; PgBouncer: what
+# its manual says cannot change by a reload.
+_AT_START = {
+    "nginx": {"limit_nofile"},
+    "pgbouncer": {"bind", "limit_nofile", "listen_backlog", "port", "so_reuseport"},
+    "postgres": {
+        "autovacuum_max_workers",
+        "bind",
+        "hot_standby",
+        "huge_pages",
+        "max_connections",
+        "max_locks_per_transaction",
+        "max_prepared_transactions",
+        "max_replication_slots",
+        "max_wal_senders",
+        "max_worker_processes",
+        "port",
+        "shared_buffers",
+        "superuser_reserved_connections",
+        "wal_buffers",
+        "wal_level",
+    },
+    "redis": {"bind", "disable-thp", "io-threads", "limit_nofile", "port", "tcp-backlog"},
+}
+# Put in force by a statement inside PostgreSQL, or told by another value too.
+_UNNOTICED = {"postgres.app_connection_limit", "postgres.role", "redis.role"}
+_APPLICATION = ("web", "streaming", "sidekiq")
+# Strongest first: of several effects on a service only one happens.
+_EFFECTS = ("start", "stop", "restart", "reload")
+_NOT_COMPARED = ("memory", "reasons")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One value that differs, on all hosts on which it differs in the same way.
+
+    before and after are text, None where there was or is nothing. services are those that take notice, in the words
+    of `effect`: start, stop, restart or reload; both are empty where no running service does.
+    """
+
+    hosts: tuple[str, ...]
+    what: str
+    before: str | None
+    after: str | None
+    services: tuple[str, ...]
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What differs between two plans; everything is empty if nothing does."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of the new plan that a run would change."""
+        return tuple(sorted({*self.added, *(host for change in self.changes for host in change.hosts)}))
+
+    @property
+    def services(self) -> list[dict[str, Any]]:
+        """What happens to services that run already: [{service, effect, hosts: [..]}], the strongest effect of each."""
+        strongest: dict[tuple[str, str], str] = {}
+        for change in sorted(self.changes, key=lambda change: _rank(change.effect), reverse=True):
+            for host in change.hosts:
+                strongest |= {(service, host): change.effect for service in change.services}
+        grouped: dict[tuple[str, str], list[str]] = {}
+        for (service, host), effect in strongest.items():
+            grouped.setdefault((service, effect), []).append(host)
+        return [
+            {"service": service, "effect": effect, "hosts": sorted(grouped[service, effect])}
+            for service, effect in sorted(grouped, key=lambda key: (_rank(key[1]), key[0]))
+        ]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The comparison as plain data: {hosts, added, removed, changes: [..], services: [..]}."""
+        changes = [{**asdict(change), "hosts": list(change.hosts)} for change in self.changes]
+        return {
+            "hosts": list(self.hosts),
+            "added": list(self.added),
+            "removed": list(self.removed),
+            "changes": [{**change, "services": list(change["services"])} for change in changes],
+            "services": self.services,
+        }
+
+    def __bool__(self) -> bool:
+        """True if anything differs."""
+        return bool(self.added or self.removed or self.changes)
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
+    """What differs between two plans.
+
+    before, after: {hosts: {name: sizes}, ..}. Reasons and the memory budget are left out: they follow from the rest.
+    """
+    old, new = before.get("hosts", {}), after.get("hosts", {})
+    found: dict[tuple[str, str | None, str | None, tuple[str, ...], str], list[str]] = {}
+    for host in sorted(old.keys() & new.keys()):
+        for what, *rest in _host_changes(old[host], new[host]):
+            found.setdefault((what, *rest), []).append(host)
+    return Comparison(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changes=tuple(
+            Change(hosts=tuple(hosts), what=what, before=was, after=becomes, services=services, effect=effect)
+            for (what, was, becomes, services, effect), hosts in found.items()
+        ),
+    )
+
+
+def describe_changes(comparison: Comparison) -> str:
+    """The comparison as text for the terminal."""
+    if not comparison:
+        return "Nothing differs from the last plan."
+    lines = []
+    if comparison.added:
+        lines.append(f"New: {listed(comparison.added)}")
+    if comparison.removed:
+        lines.append(f"Gone: {listed(comparison.removed)}")
+    width = max((len(change.what) for change in comparison.changes), default=0)
+    hosts: tuple[str, ...] = ()
+    for change in sorted(comparison.changes, key=lambda change: change.hosts):
+        if change.hosts != hosts:
+            hosts = change.hosts
+            lines.append(listed(hosts))
+        effect = f"   ({change.effect} {joined(change.services)})" if change.services else ""
+        values = f"{shown(change.before)} -> {shown(change.after)}"
+        lines.append(f"  {change.what:<{width}}  {values}{effect}")
+    lines += [
+        f"{entry['service']}: {entry['effect']} on {listed(entry['hosts'])}" for entry in comparison.services
+    ] or ["No service that runs is restarted or reloaded."]
+    return "\n".join(lines)
+
+
+_Difference = tuple[str, str | None, str | None, tuple[str, ...], str]
+
+
+def _host_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[_Difference]:
+    for part in dict.fromkeys((*old, *new)):
+        if part in _NOT_COMPARED:
+            continue
+        if part in COMPONENTS and (part in old) != (part in new):
+            runs = part in new
+            before, after = (None, "runs here") if runs else ("ran here", None)
+            yield COMPONENTS[part], before, after, (COMPONENTS[part],), "start" if runs else "stop"
+            continue
+        was, becomes = dict(_leaves(old.get(part), part)), dict(_leaves(new.get(part), part))
+        for path in dict.fromkeys((*was, *becomes)):
+            before, after = was.get(path), becomes.get(path)
+            if before != after:
+                yield (label(path), before, after, *_effect(path, before, after, new))
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each value below a path as text. Entries of a list that have a name go by it; other lists are one value."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+        for item in value:
+            rest = {key: inner for key, inner in item.items() if key != "name"}
+            yield from _leaves(rest, f"{path}.{item['name']}")
+    elif isinstance(value, list):
+        yield path, ", ".join(map(_entry, value))
+    elif value is not None:
+        yield path, str(value)
+
+
+def _entry(item: Any) -> str:
+    """An entry of a list that has no name: an address with its port, or the value itself."""
+    if not isinstance(item, Mapping):
+        return str(item)
+    return f"{item.get('host', item.get('bind', ''))}:{item.get('port', '')}"
+
+
+def _effect(path: str, before: str | None, after: str | None, new: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Which services of the host notice that a value differs, and how."""
+    part, _dot, rest = path.partition(".")
+    key = path.rpartition(".")[2]
+    if part == "endpoints":
+        return _endpoint_effect(rest, new)
+    if path in _UNNOTICED or part not in COMPONENTS:
+        return (), ""
+    service = COMPONENTS[part]
+    if part == "sidekiq" and rest.startswith("processes."):
+        # Each process has a file of its own, so the others go on.
+        effect = "start" if before is None else "stop" if after is None else "restart"
+        return (f"{service} {rest.split('.')[1]}",), effect
+    if part == "streaming" and rest == "processes":
+        return (service,), "start" if len(after or "") > len(before or "") else "stop"
+    if part in _AT_START and key not in _AT_START[part]:
+        return (service,), "reload"
+    return (service,), "restart"
+
+
+def _endpoint_effect(which: str, new: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """An address of another component: nginx reads its upstreams again, the application has the others from its start.
+
+    Where poolers stand between, only migrations and dumps use the address of PostgreSQL itself.
+    """
+    which = which.partition(".")[0]
+    if which in ("web", "streaming"):
+        return ((COMPONENTS["nginx"],), "reload") if "nginx" in new else ((), "")
+    if which == "postgres" and "database" in new.get("endpoints", {}):
+        return (), ""
+    services = tuple(COMPONENTS[part] for part in _APPLICATION if part in new)
+    return (services, "restart") if services else ((), "")
+
+
+def _rank(effect: str) -> int:
+    return _EFFECTS.index(effect) if effect in _EFFECTS else len(_EFFECTS)

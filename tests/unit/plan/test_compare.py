@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between two plans, and what a run would restart for it."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import compare, describe_changes
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
+
+
+@pytest.fixture
+def box(plan_box):
+    return plan_box().as_mapping()
+
+
+def changed(plan, path, value, host="box"):
+    """The plan with one value replaced."""
+    new = copy.deepcopy(plan)
+    target = new["hosts"][host]
+    *parents, last = path.split(".")
+    for name in parents:
+        target = target[int(name) if name.isdigit() else name]
+    target[last] = value
+    return new
+
+
+def test_a_plan_is_like_itself_also_after_it_was_a_file(box):
+    comparison = compare(json.loads(json.dumps(box)), box)
+    assert not comparison
+    assert describe_changes(comparison) == "Nothing differs from the last plan."
+
+
+def test_reasons_and_budgets_alone_are_no_difference(box):
+    assert not compare(box, changed(box, "reasons", {"web.workers": "1 = because"}))
+    assert not compare(box, changed(box, "memory.used_mb", 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "services"),
+    [
+        ("web.workers", 9, {"Puma": "restart"}),
+        ("streaming.db_pool", 9, {"streaming": "restart"}),
+        ("sidekiq.processes.1.concurrency", 9, {"Sidekiq federation": "restart"}),
+        ("sidekiq.stop_timeout_seconds", 9, {"Sidekiq": "restart"}),
+        ("postgres.settings.max_connections", 999, {"PostgreSQL": "restart"}),
+        ("postgres.settings.shared_buffers", "9MB", {"PostgreSQL": "restart"}),
+        ("postgres.settings.work_mem", "9MB", {"PostgreSQL": "reload"}),
+        ("postgres.bind", ["127.0.0.1", "192.0.2.10"], {"PostgreSQL": "restart"}),
+        ("postgres.app_connection_limit", 9, {}),
+        ("redis.settings.maxmemory", "9mb", {"Redis": "reload"}),
+        ("redis.limit_nofile", 9, {"Redis": "restart"}),
+        ("nginx.worker_connections", 9, {"nginx": "reload"}),
+        ("nginx.limit_nofile", 9, {"nginx": "restart"}),
+        ("endpoints.web", [{"host": "192.0.2.11", "port": 3000}], {"nginx": "reload"}),
+        ("endpoints.redis.host", "192.0.2.11", {"Puma": "restart", "streaming": "restart", "Sidekiq": "restart"}),
+        ("host.memory_mb", 5000, {}),
+        ("kernel.sysctl.vm.swappiness", 9, {}),
+    ],
+)
+def test_a_service_restarts_only_for_what_it_reads_at_its_start(box, path, value, services):
+    if path.startswith("kernel"):
+        new = changed(box, "kernel.sysctl", {**box["hosts"]["box"]["kernel"]["sysctl"], "vm.swappiness": value})
+    else:
+        new = changed(box, path, value)
+    comparison = compare(box, new)
+    assert comparison.hosts == ("box",)
+    assert {entry["service"]: entry["effect"] for entry in comparison.services} == services
+
+
+def test_a_pool_of_the_pooler_is_a_reload_and_its_files_are_a_restart(box):
+    pooler = {"bind": ["192.0.2.10"], "limit_nofile": 4096, "pools": [{"name": "mastodon", "pool_size": 20}]}
+    old = changed(box, "pgbouncer", pooler)
+    pools = changed(old, "pgbouncer.pools", [{"name": "mastodon", "pool_size": 40}])
+    assert compare(old, pools).services == [{"service": "PgBouncer", "effect": "reload", "hosts": ["box"]}]
+    assert [change.what for change in compare(old, pools).changes] == ["PgBouncer pools mastodon pool_size"]
+    files = changed(pools, "pgbouncer.limit_nofile", 8192)
+    assert compare(old, files).services == [{"service": "PgBouncer", "effect": "restart", "hosts": ["box"]}]
+
+
+def test_where_poolers_stand_between_the_application_does_not_restart_for_another_address_of_the_primary(box):
+    behind = changed(box, "endpoints.database", {"host": "192.0.2.20", "port": 6432})
+    assert compare(behind, changed(behind, "endpoints.postgres.host", "192.0.2.30")).services == []
+
+
+def test_a_process_that_comes_and_one_that_goes_leave_the_others_alone(box):
+    one = box["hosts"]["box"]["sidekiq"]["processes"][0]
+    more = changed(box, "sidekiq.processes", [*box["hosts"]["box"]["sidekiq"]["processes"], {**one, "name": "push"}])
+    assert compare(box, more).services == [{"service": "Sidekiq push", "effect": "start", "hosts": ["box"]}]
+    assert compare(more, box).services == [{"service": "Sidekiq push", "effect": "stop", "hosts": ["box"]}]
+
+
+def test_a_component_that_leaves_a_host_stops_there(box):
+    without = copy.deepcopy(box)
+    del without["hosts"]["box"]["streaming"]
+    assert {"service": "streaming", "effect": "stop", "hosts": ["box"]} in compare(box, without).services
+    assert {"service": "streaming", "effect": "start", "hosts": ["box"]} in compare(without, box).services
+
+
+def test_hosts_that_come_and_go_are_named_and_what_is_alike_is_told_once(box):
+    part = box["hosts"]["box"]
+    old = {"hosts": {f"web{number}": part for number in range(1, 5)} | {"old1": part}}
+    new = {"hosts": {f"web{number}": changed(box, "web.workers", 7)["hosts"]["box"] for number in range(1, 6)}}
+    comparison = compare(old, new)
+    assert (comparison.added, comparison.removed) == (("web5",), ("old1",))
+    assert [(change.hosts, change.before, change.after) for change in comparison.changes] == [
+        (("web1", "web2", "web3", "web4"), "1", "7")
+    ]
+    text = describe_changes(comparison)
+    for words in ("New: web5", "Gone: old1", "Puma workers  1 -> 7   (restart Puma)", "Puma: restart on web1 to web4"):
+        assert words in text
+
+
+def test_the_comparison_is_plain_data(box):
+    plain = compare(box, changed(box, "web.workers", 7)).as_mapping()
+    assert json.loads(json.dumps(plain)) == plain
+    assert set(plain) == {"hosts", "added", "removed", "changes", "services"}
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["box"], "box"),
+        (["web2", "web1"], "web1, web2"),
+        (["web10", "web9", "web11", "db1"], "db1, web9 to web11"),
+        ([f"q{n}.social.example" for n in (1, 2, 3, 7)], "q1.social.example to q3.social.example, q7.social.example"),
+        (["a", "b", "c"], "a, b, c"),
+    ],
+)
+def test_long_lists_of_hosts_are_ranges(names, text):
+    assert listed(names) == text
