@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,52 @@ class TestWhatAPersonSets:
         assert found["EMAIL_DOMAIN_ALLOWLIST"] == "example.org|example.net"
         assert (found["ES_ENABLED"], found["ES_PORT"]) == ("true", "9200")
         assert found["OIDC_REDIRECT_URI"] == "https://social.example.org/auth/auth/openid_connect/callback"
+
+
+POOLED = {
+    "postgres": {"host": "192.0.2.1", "port": 5432},
+    "database": {"host": "192.0.2.3", "port": 6432},
+    "redis": {"host": "192.0.2.2", "port": 6379},
+}
+SHARED = (
+    "LOCAL_DOMAIN",
+    "SECRET_KEY_BASE",
+    "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY",
+    "ACTIVE_RECORD_ENCRYPTION_DETERMINISTIC_KEY",
+    "ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT",
+    "VAPID_PRIVATE_KEY",
+    "VAPID_PUBLIC_KEY",
+)
+
+
+class TestConstraints:
+    """What docs/sizing.md says of the file that all processes of all hosts read: C7, C8, C9, C11, C13, C19, C20."""
+
+    @pytest.fixture
+    def found(self, environment):
+        return environment(mastodon_plan={"endpoints": POOLED})
+
+    def test_c7_c8_migrations_and_prepared_statements_never_meet_a_pooler(self, found):
+        assert (found["DB_HOST"], found["DB_PORT"]) == ("192.0.2.1", "5432")
+
+    def test_c9_c11_connections_have_no_name_and_no_mode_of_their_own(self, found):
+        assert {"PGAPPNAME", "DB_SSLMODE", "DATABASE_URL"} & set(found) == set()
+        assert [value for value in found.values() if "application_name" in value or "sslmode" in value] == []
+
+    def test_c13_hosts_with_other_neighbours_share_keys_and_domain(self, found, tmp_path):
+        other, said = play(tmp_path, mastodon_plan={"endpoints": POOLED | {"postgres": POOLED["database"]}})
+        assert other, said
+        assert other["DB_HOST"] != found["DB_HOST"]
+        assert {name: other[name] for name in SHARED} == {name: found[name] for name in SHARED}
+
+    def test_c19_every_redis_is_named_by_one_whole_address(self, found):
+        named = {name: value for name, value in found.items() if "REDIS" in name}
+        assert "REDIS_URL" in named
+        assert [name for name in named if not name.endswith("REDIS_URL")] == []
+        assert [value for value in named.values() if not re.fullmatch(r"rediss?://:[^@/]+@[^:/]+:\d+/\d+", value)] == []
+
+    @pytest.mark.parametrize("name", ["SELF_DESTRUCT", "PGAPPNAME", "DB_POOL"])
+    def test_c20_c9_c3_what_no_process_may_read_is_refused(self, tmp_path, name):
+        found, said = play(tmp_path, mastodon_env={name: "1"})
+        assert not found
+        assert f"{name} must not be" in said
