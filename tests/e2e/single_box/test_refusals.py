@@ -14,6 +14,7 @@ REFUSED = {
         ["active_record_encryption_primary_key"],
     ),
     "more memory than there is": ({"web_workers": 64}, ["web_workers", "memory"]),
+    "fewer connections than threads": ({"postgres_max_connections": 25}, ["max_connections", "clients"]),
     "a misspelt name": ({"mastodon_env": {"MAX_TOOTCHARS": 1}}, ["MAX_TOOTCHARS"]),
     "an empty address": ({"mastodon_admin_email": ""}, ["mastodon_admin_email"]),
 }
