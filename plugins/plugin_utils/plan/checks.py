@@ -13,7 +13,7 @@ from math import ceil
 
 from .coefficients import Coefficients
 from .components import memory, postgres, redis
-from .model import TIERS, Finding, Fleet, HostPlan
+from .model import REQUIRED_TIERS, TIERS, Finding, Fleet, HostPlan
 from .queues import QUEUES, queue_name
 
 Hosts = Mapping[str, HostPlan]
@@ -22,7 +22,7 @@ Hosts = Mapping[str, HostPlan]
 def check_fleet(fleet: Fleet) -> tuple[Finding, ...]:
     """What must hold before there can be sizes at all."""
     return (
-        *_one_host(fleet),
+        *_some_host(fleet),
         *_every_tier_has_a_host(fleet),
         *_every_host_has_a_tier(fleet),
         *_addresses_differ(fleet),
@@ -35,33 +35,32 @@ def check_plan(fleet: Fleet, hosts: Hosts, c: Coefficients) -> tuple[Finding, ..
     return tuple(sorted(findings, key=lambda finding: finding.severity != "error"))
 
 
-def _one_host(fleet: Fleet) -> list[Finding]:
-    """This version plans one host."""
-    if len(fleet.hosts) == 1:
+def _some_host(fleet: Fleet) -> list[Finding]:
+    """An inventory without hosts is a wrong path more often than an empty fleet."""
+    if fleet.hosts:
         return []
-    names = tuple(host.name for host in fleet.hosts)
-    found = f"names {len(names)} hosts ({', '.join(names)})" if names else "names no host"
     return [
         _error(
             "inventory",
-            names,
-            f"The inventory {found}; this version plans and sets up exactly one.",
-            f"Put one host, and only that, into all of the groups {', '.join(TIERS)}.",
+            (),
+            "The inventory names no host.",
+            f"Put one host at least into the groups {', '.join(REQUIRED_TIERS)}.",
         )
     ]
 
 
 def _every_tier_has_a_host(fleet: Fleet) -> list[Finding]:
     """Mastodon needs every tier."""
-    missing = [tier for tier in TIERS if not fleet.running(tier)]
+    missing = [tier for tier in REQUIRED_TIERS if not fleet.running(tier)]
     if not missing or not fleet.hosts:
         return []
+    only = fleet.hosts[0].name if len(fleet.hosts) == 1 else "a host"
     return [
         _error(
             "inventory",
             (),
             f"No host is in {_group_words(missing)}; Mastodon does not run without.",
-            f"Add {fleet.hosts[0].name} to {_group_words(missing)}.",
+            f"Add {only} to {_group_words(missing)}.",
         )
     ]
 
@@ -76,7 +75,7 @@ def _every_host_has_a_tier(fleet: Fleet) -> list[Finding]:
             f"Put {host.name} into the groups of what it is to run, or take it out of the inventory.",
         )
         for host in fleet.hosts
-        if not host.tiers
+        if not host.tiers and host.name != fleet.builder
     ]
 
 
@@ -153,6 +152,8 @@ def pools_hold_all_threads(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
 
 def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C6. Without a pooler max_connections holds 1.1 x all clients, tootctl, a person and the reserved ones."""
+    if fleet.running("pgbouncer"):
+        return []
     clients = _database_clients(hosts)
     needed = postgres.needed_connections(clients, c)
     # The application may hold nine tenths, so that a person still gets in when it has taken all it may.
@@ -262,7 +263,7 @@ def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
                 )
             continue
         ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
-        needed_mb = memory.memory_for(host, ruby_mb, len(plan.streaming.processes) if plan.streaming else 0, c)
+        needed_mb = memory.memory_for(fleet, host, ruby_mb, len(plan.streaming.processes) if plan.streaming else 0, c)
         by_hand = [
             variable
             for variable in (

@@ -4,11 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-TIERS = ("nginx", "web", "streaming", "sidekiq", "postgres", "redis")
+# Mastodon runs on the first six; the others join where a person wants them.
+REQUIRED_TIERS = ("nginx", "web", "streaming", "sidekiq", "postgres", "redis")
+TIERS = (*REQUIRED_TIERS, "pgbouncer", "metrics")
+# What has sizes of its own.
+COMPONENTS = ("nginx", "web", "streaming", "sidekiq", "pgbouncer", "postgres", "redis")
 LOOPBACK = "127.0.0.1"
+
+PostgresRole = Literal["primary", "replica"]
+RedisRole = Literal["core", "replica", "cache", "sidekiq"]
 
 Reasons = dict[str, str]
 
@@ -28,18 +36,31 @@ class Overrides:
     sidekiq_concurrency: int | None = None
     sidekiq_queues: tuple[tuple[str, ...], ...] | None = None
     postgres_max_connections: int | None = None
+    pgbouncer_pool_size: int | None = None
+    pgbouncer_max_client_conn: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine: its size (memory in MB), the address its neighbours use, and the tiers that run on it."""
+    """A machine: its size (memory in MB), the address its neighbours use, and the tiers that run on it.
+
+    sidekiq_group: the child group of `sidekiq` that the host is in. provisional: its size or address is assumed.
+    environment: what a person adds to Mastodon's environment. alike: what has to be the same on all hosts that run
+    Mastodon, by name of the variable; it may be secret, so it is compared and never shown.
+    """
 
     name: str
     vcpus: int
     memory_mb: int
     address: str
     tiers: frozenset[str]
+    postgres_role: PostgresRole | None = None
+    redis_role: RedisRole | None = None
+    sidekiq_group: str | None = None
+    provisional: bool = False
     overrides: Overrides = field(default_factory=Overrides)
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    alike: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
 
     def runs(self, *tiers: str) -> bool:
         """True if at least one of the tiers runs here."""
@@ -48,14 +69,48 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """All hosts, by name, and what holds for all of them."""
+    """All hosts, by name, and what holds for all of them.
+
+    builder: the host that builds releases and migrates the database; the first of `web` unless told.
+    """
 
     hosts: tuple[Host, ...]
     media_in_object_storage: bool = False
+    internal_tls: bool = False
+    monthly_active_users: int | None = None
+    requests_per_second: float | None = None
+    builder: str | None = None
 
     def running(self, tier: str) -> tuple[Host, ...]:
         """The hosts of a tier, in the order of their names."""
-        return tuple(host for host in self.hosts if tier in host.tiers)
+        return self._tiers.get(tier, ())
+
+    @cached_property
+    def _tiers(self) -> dict[str, tuple[Host, ...]]:
+        return {tier: tuple(host for host in self.hosts if tier in host.tiers) for tier in TIERS}
+
+    @cached_property
+    def primary(self) -> Host:
+        """The host that PostgreSQL writes on: the one with that role, else the only one of its tier."""
+        hosts = self.running("postgres")
+        return next((host for host in hosts if host.postgres_role == "primary"), hosts[0])
+
+    @cached_property
+    def replicas(self) -> tuple[Host, ...]:
+        """The hosts that PostgreSQL only reads on."""
+        return tuple(host for host in self.running("postgres") if host.postgres_role == "replica")
+
+    @cached_property
+    def redis(self) -> dict[str, Host]:
+        """The host of each role of Redis that the application uses: core, and cache and sidekiq where they exist."""
+        hosts = self.running("redis")
+        found = {str(host.redis_role): host for host in hosts if host.redis_role in ("core", "cache", "sidekiq")}
+        return {"core": hosts[0], **found}
+
+    @property
+    def monitored(self) -> bool:
+        """True if a host collects metrics, so that every other host exports them."""
+        return bool(self.running("metrics"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +129,7 @@ class Finding:
 
     def as_mapping(self) -> dict[str, Any]:
         """The finding as plain data."""
-        return {**asdict(self), "hosts": list(self.hosts), "remedy": dict(self.remedy)}
+        return _plain(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +188,40 @@ class Sidekiq:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Connections that one pooler may open to one PostgreSQL; name is the database that clients ask it for."""
+
+    name: str
+    database: str
+    host: str
+    port: int
+    pool_size: int
+    reserve_pool_size: int
+    for_: Literal["primary", "replica", "monitoring"]
+
+    @property
+    def most(self) -> int:
+        """All connections that the pool may hold."""
+        return self.pool_size + self.reserve_pool_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pgbouncer:
+    """PgBouncer of one host."""
+
+    bind: tuple[str, ...]
+    port: int
+    max_client_conn: int
+    limit_nofile: int
+    pools: tuple[Pool, ...]
+    settings: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Postgres:
     """PostgreSQL of one host; settings are ready to print, units included."""
 
+    role: PostgresRole
     bind: tuple[str, ...]
     port: int
     settings: Mapping[str, str | int]
@@ -146,6 +232,7 @@ class Postgres:
 class Redis:
     """Redis of one host; settings are ready to print, units included."""
 
+    role: RedisRole
     bind: tuple[str, ...]
     port: int
     settings: Mapping[str, str | int]
@@ -195,6 +282,7 @@ class HostPlan:
     web: Web | None = None
     streaming: Streaming | None = None
     sidekiq: Sidekiq | None = None
+    pgbouncer: Pgbouncer | None = None
     postgres: Postgres | None = None
     redis: Redis | None = None
     nginx: Nginx | None = None
@@ -203,7 +291,7 @@ class HostPlan:
     def as_mapping(self) -> dict[str, Any]:
         """The plan of the host as roles read it: plain data, without the components that it lacks."""
         host = self.host
-        sizes = {name: _plain(asdict(part)) for name in TIERS if (part := getattr(self, name)) is not None}
+        sizes = {name: _plain(part) for name in COMPONENTS if (part := getattr(self, name)) is not None}
         return {
             "host": {
                 "name": host.name,
@@ -211,13 +299,53 @@ class HostPlan:
                 "memory_mb": host.memory_mb,
                 "address": host.address,
                 "components": sorted(host.tiers),
+                "postgres_role": host.postgres_role,
+                "redis_role": host.redis_role,
+                "sidekiq_group": host.sidekiq_group,
+                "provisional": host.provisional,
             },
             "endpoints": _plain(self.endpoints),
             **sizes,
             "kernel": _plain(self.kernel),
-            "memory": _plain(asdict(self.memory)),
+            "memory": _plain(self.memory),
             "reasons": dict(self.reasons),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """One kind of connection between two hosts; from_ may be `world` or `control`.
+
+    pool: the most connections that this use of it opens, where the plan limits them.
+    """
+
+    from_: str
+    to: str
+    port: int
+    protocol: str
+    what: str
+    purpose: str
+    pool: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Sums over the fleet.
+
+    database_clients: connections to the primary that all processes can hold. pool_size: connections to the primary
+    of all poolers. max_client_conn: what every pooler takes at least. Both are 0 without a pooler.
+    """
+
+    database_clients: int
+    pool_size: int
+    max_client_conn: int
+    puma_threads: int
+    sidekiq_threads: int
+    sidekiq_processes: int
+    streaming_processes: int
+    redis_clients: int
+    memory_mb: int
+    vcpus: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +355,9 @@ class Plan:
     hosts: Mapping[str, HostPlan]
     findings: tuple[Finding, ...]
     table: str = ""
+    flows: tuple[Flow, ...] = ()
+    totals: Totals | None = None
+    demand: Mapping[str, Any] | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -239,16 +370,21 @@ class Plan:
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
     def as_mapping(self) -> dict[str, Any]:
-        """The plan as plain data: {hosts: {name: sizes}, findings: [...], table: text}."""
+        """The plan as plain data: {hosts: {name: sizes}, findings, table: text, flows, totals, demand}."""
         return {
             "hosts": {name: host.as_mapping() for name, host in self.hosts.items()},
             "findings": [finding.as_mapping() for finding in self.findings],
             "table": self.table,
+            "flows": _plain(self.flows),
+            "totals": _plain(self.totals) or {},
+            "demand": _plain(self.demand),
         }
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences as dict and list all the way down."""
+    """Dataclasses and mappings as dict, sequences as list, all the way down; `for_` is `for`."""
+    if is_dataclass(value):
+        return {item.name.removesuffix("_"): _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -43,15 +43,25 @@ _SPLITS = {
 }
 
 
-def split(total: int) -> list[Slot]:
+def split(total: int, *, scheduler: bool = True) -> list[Slot]:
     """What each of `total` processes of a fleet serves; `scheduler` is in the first and nowhere else.
 
     Few processes share all queues by weight, many specialise; from six on the busy ones repeat. Every
-    process that can lists `default` at weight 1, so that nothing idles while people wait.
+    process that can lists `default` at weight 1, so that nothing idles while people wait. scheduler False leaves
+    that queue out, because a list by hand serves it.
     """
+    if total == 0:
+        return []
     slots = list(_SPLITS[min(total, 5)])
     slots += [_REPEATED[index % len(_REPEATED)] for index in range(total - 5)]
+    if not scheduler:
+        slots[0] = _without_scheduler(slots[0])
     return _numbered(slots)
+
+
+def _without_scheduler(slot: Slot) -> Slot:
+    queues = tuple(entry for entry in slot.queues if queue_name(entry) != "scheduler")
+    return Slot(name=_name_of(queues) if slot.name == "scheduler" else slot.name, queues=queues)
 
 
 def slots_of(lists: tuple[tuple[str, ...], ...], processes: int) -> list[Slot]:

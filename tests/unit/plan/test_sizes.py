@@ -149,6 +149,7 @@ def test_everything_of_one_box_stays_on_loopback(plan_box):
     box = plan_box().as_mapping()["hosts"]["box"]
     assert box["endpoints"] == {
         "postgres": {"host": "127.0.0.1", "port": 5432},
+        "database": {"host": "127.0.0.1", "port": 5432},
         "redis": {"host": "127.0.0.1", "port": 6379},
         "web": [{"host": "127.0.0.1", "port": 3000}],
         "streaming": [{"host": "127.0.0.1", "port": 4000}],

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from ..coefficients import Coefficients
 from ..model import Host, Nginx, Reasons
 from .memory import is_tiny
@@ -11,8 +13,8 @@ _KEEPALIVE_LEAST, _KEEPALIVE_MOST = 32, 64
 _KEEPALIVE_MARGIN_SECONDS = 5
 
 
-def size(host: Host, puma_threads: int, c: Coefficients) -> tuple[Nginx, Reasons]:
-    """nginx of one host. puma_threads: threads of all Puma workers behind it."""
+def size(host: Host, puma_threads: int, edges: int, c: Coefficients) -> tuple[Nginx, Reasons]:
+    """nginx of one host. puma_threads: threads of all Puma workers behind it; edges: hosts that share them."""
     if is_tiny(host, c):
         connections = c.nginx_connections_tiny
     elif host.memory_mb < c.nginx_large_from_mb:
@@ -20,7 +22,7 @@ def size(host: Host, puma_threads: int, c: Coefficients) -> tuple[Nginx, Reasons
     else:
         connections = c.nginx_connections_large
     files = 2 * connections + 1024
-    keepalive = min(_KEEPALIVE_MOST, max(_KEEPALIVE_LEAST, puma_threads))
+    keepalive = min(_KEEPALIVE_MOST, max(_KEEPALIVE_LEAST, ceil(puma_threads / edges)))
     # Puma closes an idle connection after its own timeout; were nginx to reuse it at that moment, a request is lost.
     keepalive_seconds = c.web_persistent_timeout_seconds - _KEEPALIVE_MARGIN_SECONDS
     nginx = Nginx(
@@ -40,8 +42,9 @@ def size(host: Host, puma_threads: int, c: Coefficients) -> tuple[Nginx, Reasons
         "nginx.worker_rlimit_nofile": f"{files} = 2 x {connections} + 1024",
         "nginx.limit_nofile": f"{nginx.limit_nofile} = at least worker_rlimit_nofile; limits.conf does not reach a "
         f"unit",
-        "nginx.upstream_keepalive": f"{keepalive} = the {puma_threads} threads of Puma, {_KEEPALIVE_LEAST} to "
-        f"{_KEEPALIVE_MOST}",
+        "nginx.upstream_keepalive": f"{keepalive} = the {puma_threads} threads of Puma"
+        + (f" over {edges} hosts" if edges > 1 else "")
+        + f", {_KEEPALIVE_LEAST} to {_KEEPALIVE_MOST}",
         "nginx.upstream_keepalive_timeout_seconds": f"{keepalive_seconds} = below Puma's "
         f"{c.web_persistent_timeout_seconds}, "
         "so that nginx never reuses a connection that Puma is closing",

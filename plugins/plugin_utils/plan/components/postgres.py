@@ -3,14 +3,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 from ..coefficients import Coefficients
-from ..model import Host, Postgres, Reasons
+from ..model import Fleet, Host, Postgres, Reasons
 from .memory import Reserve, is_tiny
 
 PORT = 5432
+# The database of Mastodon, as the roles make it.
+DATABASE = "mastodon_production"
 _PGTUNE = "PGTune, profile web"
+# What PostgreSQL has where nothing is set, of the settings that a replica must not have less of than its primary.
+STANDBY_DEFAULTS = {
+    "max_connections": 100,
+    "max_worker_processes": 8,
+    "max_wal_senders": 10,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Connections that one PostgreSQL has to take, in numbers and in words; pooled: they come from poolers."""
+
+    needed: int
+    words: str
+    pooled: bool
+
+    def planned(self, host: Host, ram_mb: int, c: Coefficients) -> int:
+        """max_connections in steps, because only a restart changes it, and as far as the memory holds a step."""
+        least = c.postgres_max_connections_minimum_tiny if is_tiny(host, c) else c.postgres_max_connections_minimum
+        step = c.postgres_connections_step_pooled if self.pooled else c.postgres_connections_step
+        limit = memory_limit(ram_mb, c)
+        return min(max(least, ceil(self.needed / step) * step), max(self.needed, limit - limit % 10))
 
 
 def reserved_connections(c: Coefficients) -> int:
@@ -20,27 +47,72 @@ def reserved_connections(c: Coefficients) -> int:
 
 def needed_connections(clients: int, c: Coefficients) -> int:
     """Connections for the clients of the application with headroom, tootctl, a person, exporters and superusers."""
-    direct = c.postgres_connections_tootctl + c.postgres_connections_direct + reserved_connections(c)
-    return ceil(clients * c.postgres_client_headroom) + direct
+    return ceil(clients * c.postgres_client_headroom) + beside_clients(c)
+
+
+def beside_clients(c: Coefficients) -> int:
+    """Connections beside those of clients that come without a pooler."""
+    return c.postgres_connections_tootctl + c.postgres_connections_direct + reserved_connections(c)
+
+
+def beside_pools(c: Coefficients) -> int:
+    """Connections beside those of poolers: migrations, dumps, tootctl, a person, exporters and superusers."""
+    return c.postgres_connections_beside_pooler + reserved_connections(c)
+
+
+def direct(clients: int, c: Coefficients) -> Demand:
+    """What PostgreSQL takes where all clients come to it."""
+    needed = needed_connections(clients, c)
+    words = (
+        f"{c.postgres_client_headroom:g} x {clients} clients + {c.postgres_connections_tootctl} tootctl + "
+        f"{c.postgres_connections_direct} direct + {reserved_connections(c)} reserved = {needed}"
+    )
+    return Demand(needed=needed, words=words, pooled=False)
+
+
+def pooled(connections: int, poolers: int, c: Coefficients) -> Demand:
+    """What PostgreSQL takes behind poolers. connections: of all their pools to it, reserves included."""
+    needed = connections + beside_pools(c)
+    words = (
+        f"{connections} of the pools of {poolers} pooler{'s' if poolers > 1 else ''} + "
+        f"{c.postgres_connections_beside_pooler} direct + {reserved_connections(c)} reserved = {needed}"
+    )
+    return Demand(needed=needed, words=words, pooled=True)
+
+
+def shared_buffers_mb(ram_mb: int, c: Coefficients) -> int:
+    """A quarter of PostgreSQL's memory."""
+    return max(c.postgres_shared_buffers_minimum_mb, ram_mb // 4)
+
+
+def memory_limit(ram_mb: int, c: Coefficients) -> int:
+    """The backends that PostgreSQL's memory holds beside its buffers even when all of them idle."""
+    return max(0, ram_mb - shared_buffers_mb(ram_mb, c)) // c.postgres_idle_backend_mb
 
 
 def size(
-    host: Host, set_aside: Reserve, clients: int, bind: tuple[str, ...], c: Coefficients
+    fleet: Fleet,
+    host: Host,
+    set_aside: Reserve,
+    demand: Demand,
+    bind: tuple[str, ...],
+    c: Coefficients,
+    primary: Postgres | None = None,
 ) -> tuple[Postgres, Reasons]:
     """PostgreSQL of one host.
 
-    clients: connections that all processes of the fleet may hold at once.
-    max_connections rises in steps of ten, because only a restart changes it. work_mem is PGTune's, divided by
+    demand: connections that it has to take; primary: the one that it repeats, None on the primary itself.
+    max_connections rises in steps, because only a restart changes it. work_mem is PGTune's, divided by
     hash_mem_multiplier, which PGTune forgets.
     """
     ram_mb = set_aside.postgres_mb
     tiny = is_tiny(host, c)
-    least = c.postgres_max_connections_minimum_tiny if tiny else c.postgres_max_connections_minimum
-    needed = needed_connections(clients, c)
-    max_connections = host.overrides.postgres_max_connections or max(least, ceil(needed / 10) * 10)
-    shared_mb = max(c.postgres_shared_buffers_minimum_mb, ram_mb // 4)
+    max_connections, why_connections = _max_connections(host, ram_mb, demand, c, primary)
+    shared_mb = shared_buffers_mb(ram_mb, c)
     parallel = host.vcpus >= 4
     worker_processes = host.vcpus if parallel else 8
+    if primary:
+        worker_processes = max(worker_processes, int(primary.settings["max_worker_processes"]))
     sorters = (max_connections + worker_processes) * 3
     pgtune_work_mb = max(0, ram_mb - shared_mb) / sorters
     work_mb = min(64, max(2 if tiny else 4, int(pgtune_work_mb / c.postgres_hash_mem_multiplier)))
@@ -48,7 +120,7 @@ def size(
     wal_buffers_mb = min(16, max(1, round(shared_mb * 0.03)))
     app_limit = max(1, max_connections - reserved_connections(c))
     settings: dict[str, tuple[str | int, str]] = {
-        "max_connections": (max_connections, _why_connections(host, clients, needed, least, c)),
+        "max_connections": (max_connections, why_connections),
         "superuser_reserved_connections": (
             c.postgres_connections_superuser,
             "kept for a person when all others are taken",
@@ -79,7 +151,10 @@ def size(
             3 if host.vcpus < 16 else 4 if host.vcpus < 32 else 5,
             "3, 4 from 16 vCPU, 5 from 32",
         ),
-        "max_worker_processes": (worker_processes, "one a vCPU, PostgreSQL's own 8 below four"),
+        "max_worker_processes": (
+            worker_processes,
+            "one a vCPU, PostgreSQL's own 8 below four" + ("; no fewer than on the primary" if primary else ""),
+        ),
     }
     if parallel:
         gather = min(4, ceil(host.vcpus / 2))
@@ -88,13 +163,17 @@ def size(
             "max_parallel_workers_per_gather": (gather, "half of the vCPUs, up to 4"),
             "max_parallel_maintenance_workers": (gather, "half of the vCPUs, up to 4"),
         }
+    settings |= _replication(fleet, primary, c)
+    role = "replica" if primary else "primary"
     postgres = Postgres(
+        role=role,
         bind=bind,
         port=PORT,
         settings={name: value for name, (value, dummy) in settings.items()},
         app_connection_limit=app_limit,
     )
     reasons = {f"postgres.settings.{name}": f"{value} = {why}" for name, (value, why) in settings.items()}
+    reasons["postgres.role"] = f"{role} = the group of {host.name}"
     reasons["postgres.port"] = f"{PORT} = PostgreSQL's own"
     reasons["postgres.bind"] = f"{', '.join(bind)} = where its clients reach it"
     reasons["postgres.app_connection_limit"] = (
@@ -103,11 +182,43 @@ def size(
     return postgres, reasons
 
 
-def _why_connections(host: Host, clients: int, needed: int, least: int, c: Coefficients) -> str:
-    demand = (
-        f"{c.postgres_client_headroom:g} x {clients} clients + {c.postgres_connections_tootctl} tootctl + "
-        f"{c.postgres_connections_direct} direct + {reserved_connections(c)} reserved = {needed}"
-    )
+def _max_connections(
+    host: Host, ram_mb: int, demand: Demand, c: Coefficients, primary: Postgres | None
+) -> tuple[int, str]:
     if host.overrides.postgres_max_connections is not None:
-        return f"postgres_max_connections, set by hand; needed: {demand}"
-    return f"{demand}, in steps of ten, at least {least}"
+        given = host.overrides.postgres_max_connections
+        return given, f"postgres_max_connections, set by hand; needed: {demand.words}"
+    planned = demand.planned(host, ram_mb, c)
+    step = c.postgres_connections_step_pooled if demand.pooled else c.postgres_connections_step
+    least = c.postgres_max_connections_minimum_tiny if is_tiny(host, c) else c.postgres_max_connections_minimum
+    steps = "in steps of ten" if step == 10 else f"in steps of {step}"
+    why = f"{demand.words}, {steps}, at least {least}"
+    if primary and int(primary.settings["max_connections"]) > planned:
+        return int(primary.settings["max_connections"]), f"as many as on the primary, which a replica needs; {why}"
+    return planned, why
+
+
+def _replication(fleet: Fleet, primary: Postgres | None, c: Coefficients) -> dict[str, tuple[str | int, str]]:
+    """What a primary and its replicas need of each other; nothing where there are no replicas."""
+    if not fleet.replicas:
+        return {}
+    senders = max(c.postgres_wal_senders_minimum, ceil((2 * len(fleet.replicas) + 2) / 10) * 10)
+    why = f"two for each of {len(fleet.replicas)} replicas and two more, in steps of ten"
+    settings: dict[str, tuple[str | int, str]] = {
+        "max_wal_senders": (senders, why),
+        "max_replication_slots": (senders, "as many as max_wal_senders"),
+        "max_slot_wal_keep_size": (
+            f"{c.postgres_slot_keep_gb}GB",
+            "a replica that is away that long is made anew, and the disk of the primary does not fill",
+        ),
+    }
+    if primary:
+        settings |= {
+            "hot_standby": ("on", "replicas answer queries"),
+            "hot_standby_feedback": ("on", "the primary keeps the rows that a query here still reads"),
+            "max_standby_streaming_delay": (
+                f"{c.postgres_standby_delay_seconds}s",
+                "a query here may hold up what is replayed that long",
+            ),
+        }
+    return settings

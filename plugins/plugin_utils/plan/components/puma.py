@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..coefficients import Coefficients
 from ..model import Host, Reasons, Web
-from .memory import Share, web_mb, workers_limit
+from .memory import Share, is_tiny, web_mb, workers_limit
 
 PORT = 3000
 
@@ -14,11 +14,12 @@ def size(host: Host, share: Share, bind: str, c: Coefficients) -> tuple[Web, Rea
     """The sizes of Puma on one host.
 
     workers: as many as the cores can use (0.75 a vCPU on a shared host, one where Puma is alone) and the memory
-    pays for. threads: 3 beside PostgreSQL, else 5. The pool is the threads: a thread holds at most one connection.
+    pays for. threads: 3 beside PostgreSQL and on tiny hosts, else 5. The pool is the threads: a thread holds at most
+    one connection.
     """
     workers = share.workers
-    beside_postgres = host.runs("postgres")
-    threads = host.overrides.web_threads or (c.web_threads_beside_postgres if beside_postgres else c.web_threads)
+    few = host.runs("postgres") or is_tiny(host, c)
+    threads = host.overrides.web_threads or (c.web_threads_beside_postgres if few else c.web_threads)
     estimate_mb = web_mb(workers, c)
     web = Web(
         workers=workers,
@@ -35,7 +36,7 @@ def size(host: Host, share: Share, bind: str, c: Coefficients) -> tuple[Web, Rea
     estimate = f"{c.web_master_mb} + {c.web_worker_mb} x {workers}" if workers else "single mode"
     return web, {
         "web.workers": _why_workers(host, share, c),
-        "web.threads": f"{threads} = " + _why_threads(host, beside_postgres),
+        "web.threads": f"{threads} = " + _why_threads(host, c),
         "web.db_pool": f"{threads} = one connection for each thread of a worker",
         "web.bind": f"{bind} = where nginx reaches Puma",
         "web.port": f"{PORT} = Mastodon's own",
@@ -60,9 +61,11 @@ def _why_workers(host: Host, share: Share, c: Coefficients) -> str:
     return f"{workers} = what the memory pays for{single}; {host.vcpus} vCPU could use {limit}{wanted}"
 
 
-def _why_threads(host: Host, beside_postgres: bool) -> str:
+def _why_threads(host: Host, c: Coefficients) -> str:
     if host.overrides.web_threads is not None:
         return "web_threads, set by hand"
-    if beside_postgres:
+    if host.runs("postgres"):
         return "PostgreSQL is on the same host: the throughput of 5 with fewer connections and a lower p99"
+    if is_tiny(host, c):
+        return f"below {c.small_from_mb} MB every thread counts"
     return "Mastodon's default: threads hide the wait for a database across the network"

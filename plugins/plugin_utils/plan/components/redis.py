@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from math import ceil
 
 from ..coefficients import Coefficients
-from ..model import Reasons, Redis, Sidekiq, Streaming, Web
-from .memory import Reserve
+from ..model import Host, Reasons, Redis, Sidekiq, Streaming, Web
+from .memory import Reserve, why_maxmemory
 
 PORT = 6379
 _TCP_BACKLOG = 4096
@@ -31,15 +31,19 @@ def clients(webs: Iterable[Web], sidekiqs: Iterable[Sidekiq], streamings: Iterab
     return total
 
 
-def size(set_aside: Reserve, worst_case_clients: int, bind: tuple[str, ...], c: Coefficients) -> tuple[Redis, Reasons]:
-    """Redis of one host. worst_case_clients: what `clients` says of the fleet."""
+def size(
+    host: Host, set_aside: Reserve, worst_case_clients: int, bind: tuple[str, ...], c: Coefficients
+) -> tuple[Redis, Reasons]:
+    """Redis of one host. worst_case_clients: what `clients` says of the fleet.
+
+    Every instance takes the clients of the whole fleet: then none restarts when a cache or a replica joins or goes,
+    and a replica can take the place of its core.
+    """
+    role = host.redis_role or "core"
     maxmemory_mb = set_aside.redis_maxmemory_mb
     maxclients = max(c.redis_clients_minimum, ceil(worst_case_clients * c.redis_client_headroom / 500) * 500)
     settings: dict[str, tuple[str | int, str]] = {
-        "maxmemory": (
-            f"{maxmemory_mb}mb",
-            f"{c.redis_share:.0%} of the host, {c.redis_minimum_mb} to {c.redis_maximum_mb} MB",
-        ),
+        "maxmemory": (f"{maxmemory_mb}mb", why_maxmemory(host, c)),
         "maxmemory-policy": ("noeviction", "queues and feeds must never be dropped"),
         "maxclients": (
             maxclients,
@@ -48,13 +52,21 @@ def size(set_aside: Reserve, worst_case_clients: int, bind: tuple[str, ...], c: 
         ),
         "tcp-backlog": (_TCP_BACKLOG, "as much as net.core.somaxconn lets through"),
     }
+    if role == "cache":
+        settings |= {
+            "maxmemory-policy": ("allkeys-lru", "what was used least goes first; all of it can be made again"),
+            "appendonly": ("no", "a cache need not outlive a restart"),
+            "save": ('""', "a cache need not outlive a restart"),
+        }
     redis = Redis(
+        role=role,
         bind=bind,
         port=PORT,
         settings={name: value for name, (value, dummy) in settings.items()},
         limit_nofile=max(c.limit_nofile, maxclients + 32),
     )
     reasons = {f"redis.settings.{name}": f"{value} = {why}" for name, (value, why) in settings.items()}
+    reasons["redis.role"] = f"{role} = the group of {host.name}"
     reasons["redis.port"] = f"{PORT} = Redis's own"
     reasons["redis.bind"] = f"{', '.join(bind)} = where its clients reach it"
     reasons["redis.limit_nofile"] = f"{redis.limit_nofile} = more than maxclients + 32, which Redis asks for"

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from ..coefficients import Coefficients
-from ..model import Host, Reasons, Streaming, StreamingProcess
-from .memory import Share, streaming_process_mb
+from ..model import Fleet, Host, Reasons, Streaming, StreamingProcess
+from .memory import Share, streaming_limit, streaming_process_mb
 
 FIRST_PORT = 4000
 
@@ -15,7 +15,9 @@ def db_pool(ruby_clients: int, c: Coefficients) -> int:
     return c.streaming_db_pool_small if ruby_clients < c.streaming_db_pool_small_below_clients else c.streaming_db_pool
 
 
-def size(host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients) -> tuple[Streaming, Reasons]:
+def size(
+    fleet: Fleet, host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients
+) -> tuple[Streaming, Reasons]:
     """The streaming processes of one host. ruby_clients: database connections of all Ruby processes of the fleet."""
     processes = share.streaming_processes
     pool = db_pool(ruby_clients, c)
@@ -26,12 +28,7 @@ def size(host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients
         memory_max_mb=int(estimate_mb * c.memory_max_factor),
         limit_nofile=c.limit_nofile,
     )
-    by_hand = host.overrides.streaming_processes is not None
-    why = (
-        "streaming_processes, set by hand"
-        if by_hand
-        else f"one, or two from {c.streaming_second_from_vcpus} vCPU when all else is paid for"
-    )
+    why = _why_processes(fleet, host, c)
     return streaming, {
         "streaming.processes": f"{processes} = {why}; ports from {FIRST_PORT} upwards",
         "streaming.db_pool": f"{pool} = beside {ruby_clients} connections of Ruby; {c.streaming_db_pool} from "
@@ -40,3 +37,16 @@ def size(host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients
         f"{estimate_mb} MB a process",
         "streaming.limit_nofile": f"{c.limit_nofile} = Mastodon's own unit: a connection is a file",
     }
+
+
+def _why_processes(fleet: Fleet, host: Host, c: Coefficients) -> str:
+    if host.overrides.streaming_processes is not None:
+        return "streaming_processes, set by hand"
+    if fleet.monthly_active_users:
+        return (
+            f"{c.streaming_connections_per_user:g} connections for each of {fleet.monthly_active_users} active users, "
+            f"{c.streaming_connections_per_process} a process, at most one for two vCPU"
+        )
+    if streaming_limit(fleet, host, c) > 2:
+        return f"{c.streaming_processes_alone} from {c.streaming_second_from_vcpus} vCPU on hosts with little else"
+    return f"one, or two from {c.streaming_second_from_vcpus} vCPU when all else is paid for"

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who reaches whom where: binds, and for each host the addresses and ports of what it uses.
+
+Data components listen on loopback always, and on the address of their host where a neighbour uses them. Puma and
+streaming listen in one place: loopback where nginx is nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from .components import pgbouncer, postgres, redis
+from .model import LOOPBACK, Fleet, Host, Streaming, Web
+
+APPLICATION = ("web", "streaming", "sidekiq")
+RUBY = ("web", "sidekiq")
+
+
+def edge_bind(fleet: Fleet, host: Host) -> str:
+    """Where Puma and streaming of a host listen for nginx."""
+    return LOOPBACK if _alone(fleet, host, "nginx") else host.address
+
+
+def postgres_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Where PostgreSQL listens: for poolers, or the application where there is none; for the builder and replicas."""
+    tiers = ("pgbouncer",) if fleet.running("pgbouncer") else APPLICATION
+    others = host is fleet.primary and (fleet.replicas or builder(fleet) != host.name)
+    return _binds(host, _alone(fleet, host, *tiers) and not others)
+
+
+def pgbouncer_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Where a pooler listens: any of them may have to take all clients."""
+    return _binds(host, _alone(fleet, host, *APPLICATION))
+
+
+def redis_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
+    """Where Redis listens: the core for streaming and its replicas too, a replica for nobody."""
+    if host.redis_role == "replica":
+        return (LOOPBACK,)
+    if host.redis_role in ("cache", "sidekiq"):
+        return _binds(host, _alone(fleet, host, *RUBY))
+    replicated = any(other.redis_role == "replica" for other in fleet.running("redis"))
+    return _binds(host, _alone(fleet, host, *APPLICATION) and not replicated)
+
+
+def builder(fleet: Fleet) -> str:
+    """The host that builds releases and migrates the database."""
+    return fleet.builder or fleet.running("web")[0].name
+
+
+def spread(names: Sequence[str], places: Sequence[str]) -> dict[str, str]:
+    """The place of each name: every place gets as many as any other, or one more.
+
+    Each name has its own order of the places, so that few move when another joins or a place goes.
+    """
+    each, more = divmod(len(names), len(places))
+    loads: Counter[str] = Counter()
+    chosen = {}
+    for name in names:
+        for place in sorted(places, key=lambda place: crc32(f"{name} {place}".encode())):
+            if loads[place] < each or (loads[place] == each and more):
+                more -= loads[place] == each
+                loads[place] += 1
+                chosen[name] = place
+                break
+    return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """The choices behind the endpoints of all hosts: which pooler and which replica each host uses.
+
+    web, streaming: (host, port) of every process, by the order of the hosts; bind: where they listen, by host.
+    """
+
+    fleet: Fleet
+    poolers: Mapping[str, Host]
+    replicas: Mapping[str, Host]
+    web: Sequence[tuple[Host, str, int]]
+    streaming: Sequence[tuple[Host, str, int]]
+
+    @classmethod
+    def of(cls, fleet: Fleet, webs: Mapping[str, Web], streamings: Mapping[str, Streaming]) -> Routes:
+        """The routes of a fleet whose processes are known, each by the name of its host."""
+        by_name = {host.name: host for host in fleet.hosts}
+        users = [host for host in fleet.hosts if host.runs(*APPLICATION)]
+        poolers = fleet.running("pgbouncer")
+        own = {host.name: host for host in poolers}
+        chosen = spread(
+            [host.name for host in users if host.name not in own] if poolers else [], [*own] or [fleet.primary.name]
+        )
+        ruby = [host.name for host in users if host.runs(*RUBY)]
+        read = spread(ruby, [host.name for host in fleet.replicas]) if fleet.replicas else {}
+        return cls(
+            fleet=fleet,
+            poolers=own | {name: by_name[place] for name, place in chosen.items()},
+            replicas={
+                name: by_name[name] if by_name[name] in fleet.replicas else by_name[place]
+                for name, place in read.items()
+            },
+            web=[(host, webs[host.name].bind, webs[host.name].port) for host in fleet.running("web")],
+            streaming=[
+                (host, process.bind, process.port)
+                for host in fleet.running("streaming")
+                for process in streamings[host.name].processes
+            ],
+        )
+
+    def of_host(self, host: Host) -> dict[str, Any]:
+        """Where one host reaches what it uses; over loopback what runs there itself.
+
+        web and streaming are those of the fleet for hosts with nginx, those of the host itself for all others.
+        """
+        primary = self.fleet.primary
+        pooler = self.poolers.get(host.name)
+        found: dict[str, Any] = {
+            "postgres": _at(host, primary, postgres.PORT),
+            "database": _at(host, pooler, pgbouncer.PORT) if pooler else _at(host, primary, postgres.PORT),
+        }
+        replica = self.replicas.get(host.name)
+        if replica:
+            found["database_replica"] = (
+                {**_at(host, pooler, pgbouncer.PORT), "name": pgbouncer.replica_alias(replica)}
+                if pooler
+                else {**_at(host, replica, postgres.PORT), "name": postgres.DATABASE}
+            )
+        if pooler and host.runs(*RUBY):
+            found["prepared_statements"] = host.environment.get("PREPARED_STATEMENTS") == "true"
+        for role, other in self.fleet.redis.items():
+            found["redis" if role == "core" else f"redis_{role}"] = _at(host, other, redis.PORT)
+        edge = host.runs("nginx")
+        for tier, processes in (("web", self.web), ("streaming", self.streaming)):
+            found[tier] = [
+                {"host": bind if other is host else other.address, "port": port}
+                for other, bind, port in processes
+                if edge or other is host
+            ]
+        edges = self.fleet.running("nginx")
+        if host.runs("web", "streaming") and not _alone(self.fleet, host, "nginx"):
+            found["trusted_proxies"] = [other.address for other in edges]
+        return found
+
+
+def _at(host: Host, other: Host, port: int) -> dict[str, Any]:
+    """Where a host reaches a data component of another, or of itself."""
+    return {"host": LOOPBACK if other is host else other.address, "port": port}
+
+
+def _alone(fleet: Fleet, host: Host, *tiers: str) -> bool:
+    """True if no other host runs any of the tiers."""
+    return all(fleet.running(tier) in ((), (host,)) for tier in tiers)
+
+
+def _binds(host: Host, alone: bool) -> tuple[str, ...]:
+    return (LOOPBACK,) if alone else (LOOPBACK, host.address)
