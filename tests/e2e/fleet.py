@@ -73,6 +73,18 @@ class Fleet:
         lines = self.command("status").output.splitlines()
         return {words[0]: words[-1] for line in lines if len(words := line.split()) == 4}
 
+    def release(self) -> dict[str, str] | None:
+        """The version that is in force and the Ruby it runs on, as a host itself says; None where it cannot tell."""
+        ask = "cat /var/lib/fediops/release.json; /opt/mastodon/current/.runtime/bin/ruby --version"
+        for container in self.containers.values():
+            done = subprocess.run(
+                ["docker", "exec", container, "sh", "-c", ask], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                recorded, _brace, ruby = done.stdout.rpartition("}")
+                return {"version": json.loads(recorded + "}")["version"], "ruby": ruby.split("(")[0].strip()}
+        return None
+
     def hosts(self) -> list[str]:
         """All hosts of the inventory, as Ansible reads it."""
         done = subprocess.run(
