@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from .checks import check_fleet, check_plan
 from .coefficients import Coefficients, read_coefficients
-from .explain import table
 from .flows import flows
 from .inventory import read_inventory
 from .model import Finding, Fleet, Host, HostPlan, Plan
@@ -70,7 +69,6 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
     return Plan(
         hosts=hosts,
         findings=(*findings, *check_plan(fleet, hosts, c)),
-        table=table(hosts.values()),
         flows=flows(fleet, hosts),
         totals=totals,
     )

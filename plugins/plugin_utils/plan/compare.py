@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .stacks import leaves
 from .words import COMPONENTS, joined, label, listed, shown
 
 # How a run puts a value in force: each role writes most of them into a file that its service reads again, and some
@@ -161,33 +162,11 @@ def _host_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[_D
             before, after = (None, "runs here") if runs else ("ran here", None)
             yield COMPONENTS[part], before, after, (COMPONENTS[part],), "start" if runs else "stop"
             continue
-        was, becomes = dict(_leaves(old.get(part), part)), dict(_leaves(new.get(part), part))
+        was, becomes = dict(leaves(old.get(part), part)), dict(leaves(new.get(part), part))
         for path in dict.fromkeys((*was, *becomes)):
             before, after = was.get(path), becomes.get(path)
             if before != after:
                 yield (label(path), before, after, *_effect(path, before, after, new))
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Each value below a path as text. Entries of a list that have a name go by it; other lists are one value."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}")
-    elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
-        for item in value:
-            rest = {key: inner for key, inner in item.items() if key != "name"}
-            yield from _leaves(rest, f"{path}.{item['name']}")
-    elif isinstance(value, list):
-        yield path, ", ".join(map(_entry, value))
-    elif value is not None:
-        yield path, str(value)
-
-
-def _entry(item: Any) -> str:
-    """An entry of a list that has no name: an address with its port, or the value itself."""
-    if not isinstance(item, Mapping):
-        return str(item)
-    return f"{item.get('host', item.get('bind', ''))}:{item.get('port', '')}"
 
 
 def _effect(path: str, before: str | None, after: str | None, new: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:

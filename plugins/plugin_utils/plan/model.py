@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from .explain import table
+
 # Mastodon runs on the first six; the others join where a person wants them.
 REQUIRED_TIERS = ("nginx", "web", "streaming", "sidekiq", "postgres", "redis")
 TIERS = (*REQUIRED_TIERS, "pgbouncer", "metrics")
@@ -354,7 +356,6 @@ class Plan:
 
     hosts: Mapping[str, HostPlan]
     findings: tuple[Finding, ...]
-    table: str = ""
     flows: tuple[Flow, ...] = ()
     totals: Totals | None = None
     demand: Mapping[str, Any] | None = None
@@ -369,12 +370,18 @@ class Plan:
         """The findings that a person should know of."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
+    @property
+    def table(self) -> str:
+        """The sizes as text for a terminal."""
+        return table({name: host.as_mapping() for name, host in self.hosts.items()})
+
     def as_mapping(self) -> dict[str, Any]:
         """The plan as plain data: {hosts: {name: sizes}, findings, table: text, flows, totals, demand}."""
+        hosts = {name: host.as_mapping() for name, host in self.hosts.items()}
         return {
-            "hosts": {name: host.as_mapping() for name, host in self.hosts.items()},
+            "hosts": hosts,
             "findings": [finding.as_mapping() for finding in self.findings],
-            "table": self.table,
+            "table": table(hosts),
             "flows": _plain(self.flows),
             "totals": _plain(self.totals) or {},
             "demand": _plain(self.demand),

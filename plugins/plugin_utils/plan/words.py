@@ -40,6 +40,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
+def ports(numbers: Iterable[int]) -> str:
+    """Ports, those that follow each other as a range: "80, 443", "4000 to 4003"."""
+    return listed(str(number) for number in numbers)
+
+
 def joined(words: Sequence[str]) -> str:
     """Words with commas and an "and" before the last."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
