@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from .checks import check_fleet, check_plan
 from .coefficients import Coefficients, read_coefficients
+from .demand import assess
+from .demand import findings as demand_findings
 from .flows import flows
 from .inventory import read_inventory
 from .model import Finding, Fleet, Host, HostPlan, Plan
@@ -66,11 +68,13 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
     if any(finding.severity == "error" for finding in findings):
         return Plan(hosts={}, findings=findings)
     hosts, totals = sizes(fleet, c)
+    demand = assess(fleet, hosts, c)
     return Plan(
         hosts=hosts,
-        findings=(*findings, *check_plan(fleet, hosts, c)),
+        findings=(*findings, *check_plan(fleet, hosts, c), *demand_findings(demand)),
         flows=flows(fleet, hosts),
         totals=totals,
+        demand=demand.as_mapping() if demand else None,
     )
 
 

@@ -157,8 +157,8 @@ class Coefficients:
     nginx_body_size_mb: int = 99
     nginx_proxy_read_timeout_seconds: int = 120
 
-    # --- Demand, at the busiest time of a usual day. [I] mastodon.social in 2018: 183 requests/s of 10,000 people a week,
-    # who are some 17,000 a month; toot.community in 2024: 118 on average over a week with 27,000.
+    # --- Demand, at the busiest time of a usual day. [I] mastodon.social in 2018: 183 requests/s of 10,000 people a
+    # week, who are some 17,000 a month; toot.community in 2024: 118 on average over a week with 27,000.
     demand_requests_per_second_per_1000_users: float = 10.0
     # [I] mastodon.social in 2017: 200 ms; [E] a little more for what has grown since.
     demand_request_seconds: float = 0.25
@@ -187,6 +187,8 @@ class Coefficients:
     demand_redis_base_mb: int = 256
     # [E] From here on two edge hosts are proposed, so that one can be taken away.
     demand_two_edges_from_users: int = 20000
+    # [E] Of two layouts that cost about the same the one with fewer hosts is less work.
+    demand_cost_share_per_host: float = 0.01
 
     # --- Metrics. [E] Prometheus, Alertmanager and dashboards, and some thousand series a host; [I] toot.community:
     # 180 to 250 MB for the exporter of Ruby.
