@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help rehearse down status venv lint unit test bench-converge docs release-notes build publish
+.PHONY: help rehearse down status venv lint unit test bench-converge bench-plan docs release-notes build publish
 
 INVENTORY ?= inventories/single_box
 APP ?= calf
@@ -46,6 +46,9 @@ test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
 
 bench-converge: $(TESTING) ## Measure a run on a finished box against as many pings
 	@$(VENV_PYTHON) tests/bench/converge.py --state $(STATE)
+
+bench-plan: $(TESTING) ## Measure the plan of 10 to 1,000 hosts
+	@$(VENV_PYTHON) tests/bench/plan.py
 
 docs: venv ## Write docs/variables.md anew
 	@$(VENV_PYTHON) docs/make_variables.py

@@ -2,16 +2,13 @@
 """Measure a run of site.yml on a finished fleet against as many bare `ping` tasks on the same hosts.
 
 Pings are the floor: what connecting, sending a module and reading its answer costs on this machine, whatever a
-collection does. Prints the measurement, and adds it to tests/bench/results/converge.jsonl with its commit and date.
+collection does. Prints the measurement, and adds it to tests/results/converge.jsonl with its commit and date.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,9 +20,8 @@ TESTS = Path(__file__).resolve().parents[1]
 CHECKOUT = TESTS.parent
 sys.path.insert(0, str(TESTS))
 
+from bench.record import record
 from e2e.fleet import BIN, Fleet, Run
-
-RESULTS = TESTS / "bench/results/converge.jsonl"
 
 
 def timed(fleet: Fleet, playbook: Path, counts: Path) -> tuple[float, Run]:
@@ -62,11 +58,6 @@ def pings(count: int, folder: Path) -> Path:
     return path
 
 
-def git(*arguments: str) -> str:
-    """Return what git says of the checkout."""
-    return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def measure(fleet: Fleet, repeat: int) -> dict:
     """Return the measurement: medians in seconds of `repeat` runs of each, taken in turns."""
     with tempfile.TemporaryDirectory() as name:
@@ -97,20 +88,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.state / "summary.json").is_file():
         sys.exit(f"There is no finished rehearsal in {arguments.state}: `make rehearse` makes one.")
-    record = {
-        "date": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
-        "commit": git("rev-parse", "--short", "HEAD")
-        + ("+" if git("status", "--porcelain", "--untracked-files=no") else ""),
-        "machine": f"{os.cpu_count()} processors, Python {platform.python_version()}",
-        **measure(Fleet(arguments.state), arguments.repeat),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-    print(json.dumps(record, indent=2))
+    measured = record("converge", measure(Fleet(arguments.state), arguments.repeat))
+    print(json.dumps(measured, indent=2))
     print(
-        f"{record['module_tasks_per_host']} tasks that ran a module on each of {record['hosts']} host(s): "
-        f"{record['site_seconds']} s, {record['ratio']} times the {record['ping_seconds']} s of as many pings"
+        f"{measured['module_tasks_per_host']} tasks that ran a module on each of {measured['hosts']} host(s): "
+        f"{measured['site_seconds']} s, {measured['ratio']} times the {measured['ping_seconds']} s of as many pings"
     )
 
 

@@ -7,18 +7,15 @@ fleet that is there: that of `--state FOLDER`, else the person's own rehearsal (
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import testinfra
+from bench.record import record
 from e2e.fleet import CHECKOUT, Fleet
 from e2e.scenario import Scenario
-
-RESULTS = CHECKOUT / "tests/results/mastodon.jsonl"
 
 
 def pytest_addoption(parser):
@@ -122,28 +119,18 @@ def plan(deployed, box):
     return json.loads((deployed.state / "plan.json").read_text())["hosts"][box["name"]]
 
 
-def record(state, tests, arguments):
+def record_by_name(state, tests, arguments):
     """Add a line to tests/results/mastodon.jsonl where Mastodon itself was tested: date, commit, version, what, how."""
     fleet = Fleet(state)
     release = fleet.release()
     if json.loads((state / "fleet.json").read_text())["app"] != "mastodon" or release is None:
         return
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    line = {
-        "date": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
-        "commit": revision.stdout.strip(),
-        **release,
-        "what": [os.path.relpath(argument, CHECKOUT) for argument in arguments],
-        "passed": tests,
-    }
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    what = [os.path.relpath(argument, CHECKOUT) for argument in arguments]
+    record("mastodon", {**release, "what": what, "passed": tests})
 
 
 def pytest_sessionfinish(session, exitstatus):
     """Record what passed by name on the real application; docs/testing.md points to the record."""
     state = session.config.getoption("state")
     if exitstatus == 0 and state and (state / "fleet.json").is_file():
-        record(state, session.testscollected, [str(argument) for argument in session.config.args])
+        record_by_name(state, session.testscollected, [str(argument) for argument in session.config.args])
