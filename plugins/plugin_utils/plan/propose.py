@@ -9,14 +9,14 @@ what it finds is a start, which costs about what it must.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 from . import from_inventory
 from .coefficients import Coefficients, read_coefficients
 from .demand import Load, load_of
-from .model import Plan
+from .model import TIERS, Plan
 from .prices import Machine, read_prices
 
 ALL_IN_ONE = ("nginx", "web", "streaming", "sidekiq", "postgres", "postgres_primary", "redis", "redis_core")
@@ -99,6 +99,7 @@ class Layout:
 class Proposal:
     """The cheapest layout that carries the load, or None; and the best of each shape that was looked at."""
 
+    load: Load
     chosen: Layout | None
     considered: tuple[Layout, ...]
     tried: int
@@ -106,10 +107,39 @@ class Proposal:
     def as_mapping(self) -> dict[str, Any]:
         """The proposal as plain data."""
         return {
+            "load": asdict(self.load),
             "chosen": self.chosen.as_mapping() if self.chosen else None,
             "considered": [layout.as_mapping() for layout in self.considered],
             "tried": self.tried,
+            "text": self.text,
         }
+
+    @property
+    def text(self) -> str:
+        """The proposal for a terminal: the layout chosen, host by host, then what else was looked at."""
+        load = self.load
+        asked = (
+            f"{load.monthly_active_users} monthly active users, who cause {load.requests_per_second:g} requests/s and "
+            f"{load.jobs_per_second:g} jobs/s at the busiest time"
+        )
+        if self.chosen is None:
+            lines = [f"None of {self.tried} layouts carries {asked}."]
+        else:
+            lines = [f"The cheapest of {self.tried} layouts that carries {asked}: {self.chosen.shape}."]
+            lines += [
+                f"  {part.count:>3} x {part.name:<8} {part.machine.name:<18} {_groups(part):<44} "
+                f"{part.machine.monthly * part.count:>9.2f}"
+                for part in self.chosen.parts
+            ]
+            lines.append(f"  {'in all, ' + _count(self.chosen.hosts):<77} {self.chosen.monthly:>9.2f} a month")
+        lines.append("  Prices are those of mastodon_price_table; without it an example's, of no provider.")
+        lines += [
+            f"  Also looked at: {layout.shape}, {_count(layout.hosts)}, {layout.monthly:.2f} a month"
+            + (f", which lacks {'; '.join(layout.short)}" if layout.short else ", which carries it too")
+            for layout in self.considered
+            if layout is not self.chosen
+        ]
+        return "\n".join(lines)
 
 
 def propose_for(settings: Mapping[str, Any]) -> Proposal | None:
@@ -156,7 +186,17 @@ def propose(load: Load, machines: Sequence[Machine], planner: Planner, c: Coeffi
             if before is None or rank(layout) < rank(before):
                 best[layout.shape] = layout
     carrying = [layout for layout in best.values() if not layout.short]
-    return Proposal(chosen=min(carrying, key=rank, default=None), considered=tuple(best.values()), tried=tried)
+    return Proposal(
+        load=load, chosen=min(carrying, key=rank, default=None), considered=tuple(best.values()), tried=tried
+    )
+
+
+def _count(hosts: int) -> str:
+    return "1 host" if hosts == 1 else f"{hosts} hosts"
+
+
+def _groups(part: Part) -> str:
+    return ", ".join(group for group in part.groups if group in TIERS)
 
 
 def _one_box(machines: Sequence[Machine]) -> Iterator[Layout]:

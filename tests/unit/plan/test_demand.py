@@ -114,6 +114,15 @@ def test_nothing_is_proposed_where_nothing_carries():
     assert all(layout.short for layout in found.considered)
 
 
+def test_text_names_hosts_prices_and_what_the_others_lack():
+    text = proposal(60000).text
+    assert "60000 monthly active users, who cause 600 requests/s" in text
+    assert f"{proposal(60000).chosen.monthly:.2f} a month" in text
+    assert " x worker   8 vCPU, 16 GB      sidekiq " in text
+    assert "Also looked at: one box" in text
+    assert "which lacks web:" in text
+
+
 def test_prices_of_ones_own_are_used():
     found = proposal(300, mastodon_price_table=[SMALL, {**SMALL, "name": "dear", "monthly": 99}])
     assert [part.machine.name for part in found.chosen.parts] == ["small"]
