@@ -13,10 +13,18 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import describe
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.inventory import OVERRIDES, SIZES
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import compare, describe_changes
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import refusal
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.inventory import FLEET_SETTINGS, HOST_VARIABLES
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.page import page
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
 
-_FLEET_SETTINGS = ("mastodon_s3_enabled", "mastodon_plan_coefficients")
+_ARGUMENTS = {
+    "file": {"type": "path"},
+    "page": {"type": "path"},
+    "previous": {"type": "path"},
+    "provisional": {"type": "bool", "default": False},
+}
 
 
 class ActionModule(ActionBase):
@@ -27,27 +35,53 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Compute, report, and fail if a constraint does not hold."""
+        """Compute, compare, report, and fail if a constraint does not hold."""
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _validated, arguments = self.validate_argument_spec({"file": {"type": "path"}})
+        _validated, arguments = self.validate_argument_spec(_ARGUMENTS)
         hostvars = task_vars["hostvars"]
         groups = {str(group): [str(host) for host in hosts] for group, hosts in task_vars["groups"].items()}
         hosts = {host: _variables_of(hostvars[host]) for host in groups["all"]}
         first = hostvars[groups["all"][0]] if groups["all"] else {}
-        settings = {name: _plain(first[name]) for name in _FLEET_SETTINGS if name in first}
-        plan = from_inventory(hosts, groups, settings)
+        settings = {name: _plain(first[name]) for name in FLEET_SETTINGS if name in first}
+        plan = from_inventory(
+            hosts, groups, settings, provisional=arguments["provisional"], children=_child_groups(hostvars)
+        )
         for finding in plan.warnings:
             Display().warning(f"[{finding.constraint}] {finding.message} {finding.advice}")
-        if plan.errors:
-            count = "One constraint does" if len(plan.errors) == 1 else f"{len(plan.errors)} constraints do"
-            raise AnsibleActionFail(f"{count} not hold, and nothing was changed:\n{describe(plan.errors)}")
+        result["refusal"] = refusal(plan.errors)
+        if plan.errors and not arguments["provisional"]:
+            raise AnsibleActionFail(result["refusal"])
         result["plan"] = plan.as_mapping()
-        result["changed"] = False
-        if arguments["file"]:
-            text = json.dumps(result["plan"], indent=2, sort_keys=True) + "\n"
-            result["changed"] = _write(arguments["file"], text, check_mode=self._task.check_mode)
+        result |= self._compare(result["plan"], arguments["previous"] or arguments["file"], groups["all"], task_vars)
+        written = {}
+        # A fleet that would be refused is shown, and not kept: the next plan is compared with the last that holds.
+        if arguments["file"] and not plan.errors:
+            written[arguments["file"]] = json.dumps(result["plan"], indent=2, sort_keys=True) + "\n"
+        if arguments["page"]:
+            written[arguments["page"]] = page(
+                result["plan"], title=str(first.get("mastodon_local_domain", "the fleet"))
+            )
+        changes = [_write(path, text, check_mode=self._task.check_mode) for path, text in written.items()]
+        result["changed"] = any(changes)
         return result
+
+    def _compare(self, plan: dict[str, Any], path: str | None, hosts: list[str], task_vars: dict[str, Any]) -> Any:
+        """What differs from an earlier plan, and which of the hosts outside `--limit` that concerns."""
+        before = _read(path) if path else None
+        if before is None or not plan["hosts"]:
+            return {"comparison": None, "outside_limit": []}
+        comparison = compare(before, plan)
+        text = describe_changes(comparison)
+        outside = sorted(set(hosts) - set(task_vars.get("ansible_play_hosts_all", hosts)))
+        waiting = [host for host in outside if host in comparison.hosts]
+        if waiting:
+            Display().warning(
+                f"{listed(waiting)} {'needs' if len(waiting) == 1 else 'need'} a run too: outside of --limit, and "
+                f"planned with other sizes than in {path}."
+            )
+        found = {"comparison": {**comparison.as_mapping(), "text": text}, "outside_limit": waiting}
+        return {**found, "diff": {"prepared": f"{text}\n"}} if self._task.diff and comparison else found
 
 
 def _variables_of(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +93,15 @@ def _variables_of(host: Mapping[str, Any]) -> dict[str, Any]:
         "vm_memory_mb": facts.get("memtotal_mb"),
         "vm_address": next((address["address"] for address in addresses if address.get("address")), None),
     }
-    declared = {name: _plain(host[name]) for name in (*SIZES, *OVERRIDES) if name in host and host[name] is not None}
+    declared = {name: _plain(host[name]) for name in HOST_VARIABLES if name in host and host[name] is not None}
     return {**found, **declared, "found_memory_mb": found["vm_memory_mb"]}
+
+
+def _child_groups(hostvars: Any) -> dict[str, list[str]] | None:
+    """For each group its child groups; None where Ansible does not say, which has no public way to."""
+    inventory = getattr(hostvars, "_inventory", None)
+    groups = getattr(inventory, "groups", {})
+    return {str(name): [str(child.name) for child in group.child_groups] for name, group in groups.items()} or None
 
 
 def _plain(value: Any) -> Any:
@@ -72,6 +113,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     return value
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """An earlier plan; None where there is none, or none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            plan = json.load(file)
+        return {"hosts": {name: dict(part) for name, part in plan["hosts"].items()}}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        Display().warning(f"Nothing is compared with {path}, which does not hold a plan: {error}")
+        return None
 
 
 def _write(path: str, text: str, *, check_mode: bool) -> bool:

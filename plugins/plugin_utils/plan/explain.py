@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .stacks import Stack, stacks_of
@@ -33,6 +33,14 @@ def describe(findings: Iterable[Finding]) -> str:
         f"{number}. [{finding.constraint}] {finding.message}\n   {finding.advice}"
         for number, finding in enumerate(findings, start=1)
     )
+
+
+def refusal(errors: Sequence[Finding]) -> str:
+    """Why a run is refused, all of it; empty where nothing is wrong."""
+    if not errors:
+        return ""
+    count = "One constraint does" if len(errors) == 1 else f"{len(errors)} constraints do"
+    return f"{count} not hold, and nothing was changed:\n{describe(errors)}"
 
 
 def _fleet_table(stacks: list[Stack]) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .picture import CONTROL, WORLD, draw
 from .stacks import Stack, leaves, stacks_of
-from .words import COMPONENTS, joined, listed, ports, size_of, span
+from .words import COMPONENTS, listed, ports, size_of, span
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # Two drawings of the same picture: the reader's window decides which of them is shown.
@@ -57,11 +57,10 @@ class Passage:
     pool: str
 
 
-def page(plan: Mapping[str, Any], comparison: Mapping[str, Any] | None = None, *, title: str) -> str:
-    """The page of a plan.
+def page(plan: Mapping[str, Any], *, title: str) -> str:
+    """The page of a plan, always the same for the same plan.
 
-    plan: plain data, as `Plan.as_mapping` makes it. comparison: as `Comparison.as_mapping` makes it; None where there
-    was no plan before. title: what the fleet is called, such as the domain of the instance.
+    plan: plain data, as `Plan.as_mapping` makes it. title: what the fleet is called, such as the instance's domain.
     """
     stacks = stacks_of(plan["hosts"])
     findings = sorted(plan["findings"], key=lambda finding: finding["severity"] != "error")
@@ -72,7 +71,7 @@ def page(plan: Mapping[str, Any], comparison: Mapping[str, Any] | None = None, *
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"listed": listed, "size_of": size_of, "joined": joined}
+    environment.filters |= {"size_of": size_of}
     return environment.get_template("plan.html.j2").render(
         title=title,
         plan=plan,
@@ -81,7 +80,6 @@ def page(plan: Mapping[str, Any], comparison: Mapping[str, Any] | None = None, *
         stacks=stacks,
         errors=[finding for finding in findings if finding["severity"] == "error"],
         findings=findings,
-        comparison=comparison,
         pictures={name: draw(stacks, plan["flows"], **size) for name, size in _DRAWINGS.items()} if stacks else {},
         tiles=_tiles(plan, stacks),
         bars=_bars(plan["hosts"]),
