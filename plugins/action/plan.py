@@ -17,12 +17,14 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare impo
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import refusal
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.inventory import FLEET_SETTINGS, HOST_VARIABLES
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.page import page
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.propose import propose_for
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
 
 _ARGUMENTS = {
     "file": {"type": "path"},
     "page": {"type": "path"},
     "previous": {"type": "path"},
+    "propose": {"type": "bool", "default": False},
     "provisional": {"type": "bool", "default": False},
 }
 
@@ -43,7 +45,7 @@ class ActionModule(ActionBase):
         groups = {str(group): [str(host) for host in hosts] for group, hosts in task_vars["groups"].items()}
         hosts = {host: _variables_of(hostvars[host]) for host in groups["all"]}
         first = hostvars[groups["all"][0]] if groups["all"] else {}
-        settings = {name: _plain(first[name]) for name in FLEET_SETTINGS if name in first}
+        settings = {name: _plain(first[name]) for name in (*FLEET_SETTINGS, "mastodon_price_table") if name in first}
         plan = from_inventory(
             hosts, groups, settings, provisional=arguments["provisional"], children=_child_groups(hostvars)
         )
@@ -54,6 +56,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(result["refusal"])
         result["plan"] = plan.as_mapping()
         result |= self._compare(result["plan"], arguments["previous"] or arguments["file"], groups["all"], task_vars)
+        if arguments["propose"]:
+            result["proposal"] = _propose(settings)
         written = {}
         # A fleet that would be refused is shown, and not kept: the next plan is compared with the last that holds.
         if arguments["file"] and not plan.errors:
@@ -82,6 +86,16 @@ class ActionModule(ActionBase):
             )
         found = {"comparison": {**comparison.as_mapping(), "text": text}, "outside_limit": waiting}
         return {**found, "diff": {"prepared": f"{text}\n"}} if self._task.diff and comparison else found
+
+
+def _propose(settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The cheapest layout for the people whom the inventory names; None where it names none."""
+    try:
+        proposal = propose_for(settings)
+    except ValueError as error:
+        Display().warning(f"No layout is proposed: {error}")
+        return None
+    return proposal.as_mapping() if proposal else None
 
 
 def _variables_of(host: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,24 +18,8 @@ description:
   - Nothing is refused by raising an error except a wrong type. What does not hold is in C(findings), with what to
     change; C(hosts) is empty if the fleet cannot be planned at all.
 positional: groups, settings
-options:
-  _input:
-    description:
-      - For each host its C(vm_vcpus), C(vm_memory_mb) and C(vm_address), and any of C(web_workers), C(web_threads),
-        C(sidekiq_queues), C(sidekiq_processes), C(sidekiq_concurrency), C(streaming_processes) and
-        C(postgres_max_connections). Other keys are ignored.
-    type: dict
-    required: true
-  groups:
-    description:
-      - For each group the names of its hosts, as in Ansible's own C(groups). The groups that count are C(nginx),
-        C(web), C(streaming), C(sidekiq), C(postgres) and C(redis).
-    type: dict
-    required: true
-  settings:
-    description: For the whole fleet, C(mastodon_s3_enabled) and C(mastodon_plan_coefficients).
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - fediops.mastodon.fleet
 seealso:
   - plugin: fediops.mastodon.plan
     plugin_type: module
@@ -45,23 +29,36 @@ EXAMPLES = r"""
 ---
 - name: Show what a box of 4 vCPU and 8 GB would run
   ansible.builtin.debug:
-    msg: "{{ (hosts | fediops.mastodon.capacity_plan(groups)).table.splitlines() }}"
+    msg: "{{ ({'box': {'vm_vcpus': 4, 'vm_memory_mb': 8192}} | fediops.mastodon.capacity_plan).table }}"
+
+- name: Show what a fleet of two hosts would run, and what stands against it
+  ansible.builtin.debug:
+    msg:
+      - "{{ plan.table }}"
+      - "{{ plan.findings | map(attribute='message') }}"
   vars:
-    hosts:
-      box:
-        vm_vcpus: 4
-        vm_memory_mb: 8192
-        vm_address: 192.0.2.10
+    plan: "{{ fleet_hosts | fediops.mastodon.capacity_plan(fleet_groups, {'mastodon_s3_enabled': true}) }}"
+    fleet_hosts:
+      app: {vm_vcpus: 4, vm_memory_mb: 8192, vm_address: 10.0.0.1}
+      data: {vm_vcpus: 4, vm_memory_mb: 16384, vm_address: 10.0.0.2}
+    fleet_groups:
+      nginx: [app]
+      web: [app]
+      streaming: [app]
+      sidekiq: [app]
+      postgres: [data]
+      postgres_primary: [data]
+      redis: [data]
+      redis_core: [data]
 
 - name: Show whether twelve workers would fit on this host
   ansible.builtin.debug:
     msg: "{{ plan.findings | map(attribute='message') }}"
   vars:
-    plan: "{{ {inventory_hostname: size} | fediops.mastodon.capacity_plan(groups) }}"
+    plan: "{{ {inventory_hostname: size} | fediops.mastodon.capacity_plan }}"
     size:
       vm_vcpus: "{{ ansible_facts['processor_vcpus'] }}"
       vm_memory_mb: "{{ ansible_facts['memtotal_mb'] }}"
-      vm_address: "{{ ansible_facts['default_ipv4']['address'] }}"
       web_workers: 12
 """
 
@@ -70,36 +67,27 @@ RETURN = r"""
 _value:
   description:
     - C(hosts) holds the sizes of each host, C(findings) what does not hold, each with C(constraint), C(severity),
-      C(hosts), C(message), C(advice) and C(remedy), and C(table) the sizes as text.
+      C(hosts), C(message), C(advice) and C(remedy), C(flows) who talks to whom, C(totals) the sums, C(demand) what the
+      users need beside what there is, and C(table) the sizes as text.
   type: dict
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import plan_of
 
 
 def capacity_plan(
-    value: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Check types, call the library, name the filter in what it raises."""
-    for what, given in (("hosts", value), ("groups", groups), ("settings", settings or {})):
-        if not isinstance(given, Mapping):
-            raise AnsibleFilterError(
-                f"fediops.mastodon.capacity_plan: {what} must be a mapping, got {native_type_name(given)}"
-            )
-    for host, variables in value.items():
-        if not isinstance(variables, Mapping):
-            raise AnsibleFilterError(
-                f"fediops.mastodon.capacity_plan: the variables of {host} must be a mapping, got "
-                f"{native_type_name(variables)}"
-            )
-    return from_inventory(value, groups, settings).as_mapping()
+    with named("capacity_plan"):
+        require_fleet(hosts, groups, settings)
+        return plan_of(hosts, groups, settings).as_mapping()
 
 
 class FilterModule:

@@ -31,3 +31,14 @@ def require(what: str, value: object, kind: str) -> None:
     """Raise ValueError unless the value is of the kind, one of the keys of _KINDS; `what` names it to a person."""
     if not _KINDS[kind](value):
         raise ValueError(f"{what} must be {kind}, not {native_type_name(value)}")
+
+
+def require_fleet(hosts: object, groups: object, settings: object) -> None:
+    """Raise ValueError unless hosts, groups and settings are what a filter of the plan takes."""
+    require("hosts", hosts, "a mapping")
+    require("groups", groups, "a mapping or null")
+    require("settings", settings, "a mapping or null")
+    for host, variables in hosts.items():
+        require(f"what is given for {host}", variables, "a mapping")
+    for group, names in (groups or {}).items():
+        require(f"group {group}", names, "a list")

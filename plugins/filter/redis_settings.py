@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter redis_settings."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: redis_settings
+short_description: Compute the settings of each Redis
+version_added: 0.1.0
+author:
+  - The fediops.mastodon contributors (@fediops)
+description:
+  - A Redis that keeps jobs and feeds refuses to write when it is full; one that only caches forgets what is
+    oldest.
+  - A fleet in which a constraint does not hold is refused, with all findings.
+positional: groups, settings
+extends_documentation_fragment:
+  - fediops.mastodon.fleet
+seealso:
+  - plugin: fediops.mastodon.capacity_plan
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+---
+- name: Show how much memory Redis may take on a box of 4 vCPU and 8 GB
+  ansible.builtin.debug:
+    msg: "{{ ({'box': {'vm_vcpus': 4, 'vm_memory_mb': 8192}} | fediops.mastodon.redis_settings).box.maxmemory }}"
+"""
+
+RETURN = r"""
+---
+_value:
+  description:
+    - For each host of C(redis) its settings by name, ready to print, units included.
+  type: dict
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
+
+
+def redis_settings(
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Check types, call the library, name the filter in what it raises."""
+    with named("redis_settings"):
+        require_fleet(hosts, groups, settings)
+        return part_of("redis.settings", hosts, groups, settings)
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name and function."""
+        return {"redis_settings": redis_settings}
