@@ -14,6 +14,7 @@ from typing import Any
 
 from .coefficients import Coefficients
 from .model import Finding, Fleet, HostPlan
+from .words import joined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,33 +86,31 @@ def assess(fleet: Fleet, hosts: Mapping[str, HostPlan], c: Coefficients) -> Dema
 
 
 def findings(demand: Demand | None) -> tuple[Finding, ...]:
-    """One warning for each thing that is short: an instance that is slow at eight in the evening is still one."""
+    """One warning for each tier that is short: an instance that is slow at eight in the evening is still one."""
     if demand is None:
         return ()
-    load = demand.load
-    return tuple(
-        Finding(
-            constraint="demand",
-            severity="warning",
-            hosts=(),
-            message=(
-                f"{load.monthly_active_users} monthly active users ask for {need.needed} {need.what} of {need.tier} at "
-                f"the busiest time, and the fleet has {need.have} ({need.reason})."
-            ),
-            advice=_ADVICE[need.tier].format(short=need.short, what=need.what),
-        )
-        for need in demand.needs
-        if need.short
+    tiers = dict.fromkeys(need.tier for need in demand.needs if need.short)
+    return tuple(_finding(demand.load, tier, [n for n in demand.needs if n.tier == tier and n.short]) for tier in tiers)
+
+
+def _finding(load: Load, tier: str, needs: list[Need]) -> Finding:
+    lacks = "; ".join(f"{need.have} of {need.needed} {need.what} ({need.reason})" for need in needs)
+    return Finding(
+        constraint="demand",
+        severity="warning",
+        hosts=(),
+        message=f"{tier} is too small for the busiest time of {load.monthly_active_users} monthly active users: {lacks}.",
+        advice=f"Missing: {joined([f'{need.short} {need.what}' for need in needs])}. {_ADVICE[tier]}",
     )
 
 
 _ADVICE = {
-    "web": "{short} {what} are missing: add a host to web, or give those that are there more vCPUs and memory.",
-    "sidekiq": "{short} {what} are missing: add a host to sidekiq, or give those that are there more vCPUs and memory.",
-    "streaming": "{short} {what} are missing: set streaming_processes, or add a host to streaming.",
-    "postgres": "{short} {what} are missing: give the primary more, or put it on a host of its own.",
-    "redis": "{short} {what} are missing: give Redis a host with more memory.",
-    "the fleet": "{short} {what} are missing: add hosts, or give those that are there more vCPUs.",
+    "web": "Add a host to web, or give those that are there more vCPUs and memory.",
+    "sidekiq": "Add a host to sidekiq, or give those that are there more vCPUs and memory.",
+    "streaming": "Set streaming_processes, or add a host to streaming.",
+    "postgres": "Give the primary more, or put it on a host of its own.",
+    "redis": "Give Redis a host with more memory.",
+    "the fleet": "Add hosts, or give those that are there more vCPUs.",
 }
 
 
