@@ -99,7 +99,7 @@ def _finding(load: Load, tier: str, needs: list[Need]) -> Finding:
         constraint="demand",
         severity="warning",
         hosts=(),
-        message=f"{tier} is too small for the busiest time of {load.monthly_active_users} monthly active users: {lacks}.",
+        message=f"{tier} is too small for {load.monthly_active_users} active users a month at the busiest time: {lacks}.",
         advice=f"Missing: {joined([f'{need.short} {need.what}' for need in needs])}. {_ADVICE[tier]}",
     )
 

@@ -56,7 +56,7 @@ def test_what_is_short_is_named_with_its_numbers():
     assert short(plan)["web", "Puma threads"] == 18 - 3
     (finding,) = [finding for finding in plan.findings if "Puma threads" in finding.message]
     assert (finding.constraint, finding.severity) == ("demand", "warning")
-    assert "web is too small for the busiest time of 5000 monthly active users: 3 of 18 Puma threads" in finding.message
+    assert "web is too small for 5000 active users a month at the busiest time: 3 of 18 Puma threads" in finding.message
     assert "Missing: 15 Puma threads and 2 Puma workers." in finding.advice
     assert plan.hosts, "an instance that is slow at its busiest is planned all the same"
 
