@@ -94,12 +94,13 @@ def findings(demand: Demand | None) -> tuple[Finding, ...]:
 
 
 def _finding(load: Load, tier: str, needs: list[Need]) -> Finding:
+    users = f"{load.monthly_active_users} active users a month"
     lacks = "; ".join(f"{need.have} of {need.needed} {need.what} ({need.reason})" for need in needs)
     return Finding(
         constraint="demand",
         severity="warning",
         hosts=(),
-        message=f"{tier} is too small for {load.monthly_active_users} active users a month at the busiest time: {lacks}.",
+        message=f"{tier} is too small for {users} at the busiest time: {lacks}.",
         advice=f"Missing: {joined([f'{need.short} {need.what}' for need in needs])}. {_ADVICE[tier]}",
     )
 
