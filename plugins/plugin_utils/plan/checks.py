@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The constraints: one function each, which looks at a finished plan and returns what does not hold.
+"""The constraints on sizes: one function each, which looks at a finished plan and returns what does not hold.
 
-C1 to C20 are the constraints of a whole fleet; those that need several hosts (poolers, replicas, remote
-edges) join when the plan takes several hosts. C3, C17 and C18 guard the library itself and overrides to come.
+C1 to C20 are the constraints of a whole fleet; those on what a person adds to Mastodon's environment are in
+`checks_environment`. C3, C8, C10, C12, C17 and C18 guard the library itself and overrides to come.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+import ipaddress
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import ceil
 
+from . import checks_environment, exporters
 from .coefficients import Coefficients
-from .components import memory, postgres, redis
-from .model import REQUIRED_TIERS, TIERS, Finding, Fleet, HostPlan
+from .components import memory, pgbouncer, postgres, redis
+from .findings import error, names, warning
+from .model import LOOPBACK, REQUIRED_TIERS, TIERS, Finding, Fleet, Host, HostPlan, Pool
 from .queues import QUEUES, queue_name
 
 Hosts = Mapping[str, HostPlan]
@@ -31,22 +35,16 @@ def check_fleet(fleet: Fleet) -> tuple[Finding, ...]:
 
 def check_plan(fleet: Fleet, hosts: Hosts, c: Coefficients) -> tuple[Finding, ...]:
     """Every constraint on the finished sizes; all findings, errors first."""
-    findings = [finding for check in _CHECKS for finding in check(fleet, hosts, c)]
-    return tuple(sorted(findings, key=lambda finding: finding.severity != "error"))
+    found = [finding for check in CHECKS for finding in check(fleet, hosts, c)]
+    return tuple(sorted(found, key=lambda finding: finding.severity != "error"))
 
 
 def _some_host(fleet: Fleet) -> list[Finding]:
     """An inventory without hosts is a wrong path more often than an empty fleet."""
     if fleet.hosts:
         return []
-    return [
-        _error(
-            "inventory",
-            (),
-            "The inventory names no host.",
-            f"Put one host at least into the groups {', '.join(REQUIRED_TIERS)}.",
-        )
-    ]
+    advice = f"Put one host at least into the groups {', '.join(REQUIRED_TIERS)}."
+    return [error("inventory", (), "The inventory names no host.", advice)]
 
 
 def _every_tier_has_a_host(fleet: Fleet) -> list[Finding]:
@@ -54,21 +52,17 @@ def _every_tier_has_a_host(fleet: Fleet) -> list[Finding]:
     missing = [tier for tier in REQUIRED_TIERS if not fleet.running(tier)]
     if not missing or not fleet.hosts:
         return []
-    only = fleet.hosts[0].name if len(fleet.hosts) == 1 else "a host"
+    which = fleet.hosts[0].name if len(fleet.hosts) == 1 else "a host"
+    groups = f"group {missing[0]}" if len(missing) == 1 else f"the groups {names(missing)}"
     return [
-        _error(
-            "inventory",
-            (),
-            f"No host is in {_group_words(missing)}; Mastodon does not run without.",
-            f"Add {only} to {_group_words(missing)}.",
-        )
+        error("inventory", (), f"No host is in {groups}; Mastodon does not run without.", f"Add {which} to {groups}.")
     ]
 
 
 def _every_host_has_a_tier(fleet: Fleet) -> list[Finding]:
-    """A host in no tier is a mistake in the inventory."""
+    """A host in no tier is a mistake in the inventory, unless it builds releases."""
     return [
-        _error(
+        error(
             "inventory",
             (host.name,),
             f"{host.name} is in none of the groups {', '.join(TIERS)}, so nothing runs on it.",
@@ -80,126 +74,284 @@ def _every_host_has_a_tier(fleet: Fleet) -> list[Finding]:
 
 
 def _addresses_differ(fleet: Fleet) -> list[Finding]:
-    """Two hosts cannot share an address."""
-    counts = Counter(host.address for host in fleet.hosts if host.address)
-    findings = []
-    for address, count in counts.items():
-        if count > 1:
-            names = tuple(host.name for host in fleet.hosts if host.address == address)
-            findings.append(
-                _error(
-                    "inventory",
-                    names,
-                    f"{' and '.join(names)} have the same vm_address {address}.",
-                    "Give each host the address that it has for its neighbours.",
-                )
+    """Two hosts cannot share an address, and a neighbour's loopback leads nowhere."""
+    by_address: defaultdict[str, list[str]] = defaultdict(list)
+    for host in fleet.hosts:
+        if host.address:
+            by_address[host.address].append(host.name)
+    found = [
+        error(
+            "inventory",
+            same,
+            f"{' and '.join(same)} have the same vm_address {address}.",
+            "Give each host the address that it has for its neighbours.",
+        )
+        for address, same in by_address.items()
+        if len(same) > 1
+    ]
+    if len(fleet.hosts) > 1:
+        found += [
+            error(
+                "inventory",
+                inside,
+                f"{names(inside)}: vm_address is {address}, which leads every other host to itself.",
+                "Set vm_address to the address that the host has for its neighbours.",
             )
-    return findings
+            for address, inside in by_address.items()
+            if ipaddress.ip_address(address).is_loopback
+        ]
+    return found
 
 
 def queues_are_served(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C1. Every queue has a process: jobs of a queue that nobody serves wait for ever."""
-    served = {queue for dummy, queues in _served(hosts) for queue in queues}
+    served = {queue for dummy, dummy_process, queues in _served(hosts) for queue in queues}
     missing = [queue for queue in QUEUES if queue not in served]
     if not missing:
         return []
-    names = tuple(host.name for host in fleet.running("sidekiq"))
+    by_hand = [host.name for host in fleet.running("sidekiq") if host.overrides.sidekiq_queues]
     return [
-        _error(
+        error(
             "C1",
-            names,
-            f"No Sidekiq process serves {_and(missing)}: its jobs would wait for ever.",
-            f"Add {_and(missing)} to sidekiq_queues of {names[0]}, or leave sidekiq_queues out.",
+            by_hand,
+            f"No Sidekiq process serves {names(missing)}: its jobs would wait for ever. "
+            f"sidekiq_queues is set on {names(by_hand)}.",
+            f"Add {names(missing)} to sidekiq_queues of {by_hand[0]}, or leave sidekiq_queues out.",
         )
     ]
 
 
 def scheduler_runs_once(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C2. `scheduler` is in exactly one process of the fleet: cron jobs are pushed once by each that serves it."""
-    owners = [name for name, queues in _served(hosts) if "scheduler" in queues]
+    owners = [(host, process) for host, process, queues in _served(hosts) if "scheduler" in queues]
     if len(owners) <= 1:
         return []
-    names = tuple(sorted({name.split("/")[0] for name in owners}))
+    on = sorted({host for host, dummy in owners})
+    groups = Counter(hosts[name].host.sidekiq_group for name in on)
+    shared = "".join(
+        f" Group {group}, whose sidekiq_queues serve it, has {count} hosts."
+        for group, count in groups.items()
+        if group and count > 1
+    )
     return [
-        _error(
+        error(
             "C2",
-            names,
-            f"{len(owners)} Sidekiq processes serve scheduler ({', '.join(owners)}): "
-            "every cron job would run that often.",
-            "Leave scheduler in one list of sidekiq_queues only.",
+            on,
+            f"{len(owners)} Sidekiq processes serve scheduler ({names(f'{host}/{name}' for host, name in owners)}): "
+            f"every cron job would run that often.{shared}",
+            f"Leave scheduler in one list of sidekiq_queues only, and that list on one host only: keep it on {on[0]}, "
+            f"and take scheduler out of the lists of {names(on[1:]) or 'its other processes'}.",
         )
     ]
 
 
 def pools_hold_all_threads(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C3. A process has a database connection for each of its threads."""
-    short = [
-        (name, what, pool, threads)
-        for name, plan in hosts.items()
-        for what, pool, threads in _pools(plan)
-        if pool < threads
-    ]
     return [
-        _error(
+        error(
             "C3",
             (name,),
             f"{name}: {what} has {threads} threads on a pool of {pool} connections.",
             f"Give it a pool of {threads}.",
         )
-        for name, what, pool, threads in short
+        for name, plan in hosts.items()
+        for what, pool, threads in _thread_pools(plan)
+        if pool < threads
     ]
 
 
+def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C4. What all poolers together may open fits into max_connections, of the primary and of each replica apart.
+
+    toot.community's outage of April 2026: two poolers with pools of 125 before a database of 200 connections.
+    """
+    if not fleet.running("pgbouncer"):
+        return []
+    found = []
+    for host in (fleet.primary, *fleet.replicas):
+        pools = _pools_to(fleet, hosts, host)
+        opened = sum(pool.most for dummy, pool in pools)
+        demand = postgres.pooled(opened, len(pools), c)
+        have = _max_connections(hosts[host.name])
+        if have < demand.needed:
+            found.append(_too_many_pools(fleet, host, pools, have, demand, c))
+        elif have > (limit := _backends(hosts[host.name], c)):
+            found.append(_too_many_backends("C4", fleet, hosts[host.name], demand.needed, limit, c))
+    return found
+
+
+def _too_many_pools(
+    fleet: Fleet, host: Host, pools: list[tuple[str, Pool]], have: int, demand: postgres.Demand, c: Coefficients
+) -> Finding:
+    """C4 broken: the largest pool that fits, or the connections that the pools need."""
+    each = [
+        f"{pool.pool_size} + {pool.reserve_pool_size} in reserve" for dummy, pool in pools if pool.for_ != "monitoring"
+    ]
+    kinds = " and ".join(dict.fromkeys(each))
+    poolers = list(dict.fromkeys(name for name, dummy in pools))
+    message = (
+        f"The pools of all poolers together exceed max_connections of the one database behind them: "
+        f"{len(poolers)} pooler{'s' if len(poolers) > 1 else ''} ({names(poolers)}) with pools of {kinds} open up to "
+        f"{sum(pool.most for dummy, pool in pools)} connections to {host.name}, {demand.needed} with those that come "
+        f"direct and those kept for exporters and superusers, and its max_connections is {have}."
+    )
+    probes = sum(pool.most for dummy, pool in pools if pool.for_ == "monitoring")
+    largest = pgbouncer.largest_size(have - postgres.beside_pools(c) - probes, len(poolers), c)
+    by_hand = [name for name in poolers if _override(fleet, name, "pgbouncer_pool_size") is not None]
+    if host is fleet.primary and by_hand and largest:
+        return error(
+            "C4",
+            poolers,
+            message,
+            f"Set pgbouncer_pool_size: {largest} or less on {names(poolers)}, or leave it out; or raise "
+            f"postgres_max_connections of {host.name} to {demand.needed}.",
+            pgbouncer_pool_size=largest,
+        )
+    return error(
+        "C4",
+        (host.name,),
+        message,
+        f"Set postgres_max_connections: {demand.needed} or more on {host.name}, or leave it out.",
+        postgres_max_connections=demand.needed,
+    )
+
+
+def poolers_take_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C5. Any pooler takes 1.25 x all clients of the fleet: when another is away, they all come to it."""
+    clients = _database_clients(hosts) + (_ruby_clients(hosts) if fleet.replicas else 0)
+    needed = ceil(clients * c.pgbouncer_client_headroom)
+    found = []
+    for host in fleet.running("pgbouncer"):
+        part = hosts[host.name].pgbouncer
+        if part is None:
+            continue
+        if part.max_client_conn < needed:
+            found.append(
+                error(
+                    "C5",
+                    (host.name,),
+                    f"{host.name}: PgBouncer takes {part.max_client_conn} clients, and {clients} may come to it, with "
+                    f"headroom {needed}: all of the fleet, if the other poolers are away.",
+                    f"Set pgbouncer_max_client_conn: {needed} or more on {host.name}, or leave it out.",
+                    pgbouncer_max_client_conn=needed,
+                )
+            )
+        files = part.max_client_conn + sum(pool.most for pool in part.pools)
+        if part.limit_nofile < files:
+            message = f"{host.name}: PgBouncer may open {part.limit_nofile} files, and its connections need {files}."
+            found.append(error("C5", (host.name,), message, "Lower pgbouncer_max_client_conn."))
+    return found
+
+
 def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C6. Without a pooler max_connections holds 1.1 x all clients, tootctl, a person and the reserved ones."""
+    """C6. Without a pooler max_connections holds 1.1 x all clients, tootctl, a person and the reserved ones.
+
+    Streaming does not use replicas.
+    """
     if fleet.running("pgbouncer"):
         return []
-    clients = _database_clients(hosts)
-    needed = postgres.needed_connections(clients, c)
-    # The application may hold nine tenths, so that a person still gets in when it has taken all it may.
-    needed = max(needed, ceil(clients / 0.9))
-    findings = []
-    for name, plan in hosts.items():
-        if plan.postgres is None:
-            continue
-        have = int(plan.postgres.settings["max_connections"])
+    found = []
+    for host in (fleet.primary, *fleet.replicas):
+        clients = _database_clients(hosts) if host is fleet.primary else _ruby_clients(hosts)
+        needed = postgres.needed_connections(clients, c)
+        have = _max_connections(hosts[host.name])
         if have < needed:
-            findings.append(
-                _error(
+            found.append(
+                error(
                     "C6",
-                    (name,),
-                    f"{name}: max_connections is {have}, but {clients} clients need {needed}.",
-                    f"Set postgres_max_connections: {needed} or more, or leave it out.",
+                    (host.name,),
+                    f"{host.name}: max_connections is {have}, but {clients} clients need {needed}.",
+                    f"Set postgres_max_connections: {needed} or more, or leave it out; or put a host into pgbouncer.",
                     postgres_max_connections=needed,
                 )
             )
-            continue
-        ram_mb = next(row.mb for row in plan.memory.budget if row.what == "postgres")
-        spare_mb = ram_mb - int(str(plan.postgres.settings["shared_buffers"]).removesuffix("MB"))
-        most = max(needed, spare_mb // c.postgres_idle_backend_mb)
-        if have > most:
-            findings.append(
-                _error(
-                    "C6",
-                    (name,),
-                    f"{name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB "
-                    f"even when idle, and {spare_mb} MB are left for them.",
-                    f"Set postgres_max_connections: {most} or less; {needed} are needed.",
-                    postgres_max_connections=most,
-                )
-            )
+        elif have > (limit := _backends(hosts[host.name], c)):
+            found.append(_too_many_backends("C6", fleet, hosts[host.name], needed, limit, c))
         elif have > c.postgres_max_connections_unusual_above:
-            findings.append(
-                _warning(
+            found.append(
+                warning(
                     "C6",
-                    (name,),
-                    f"{name}: max_connections is {have}; {needed} are needed. Each one more "
-                    "leaves less memory to sort in.",
-                    f"Set postgres_max_connections: {needed}, unless something else connects too.",
-                    postgres_max_connections=needed,
+                    (host.name,),
+                    f"{host.name}: max_connections is {have}; {needed} are needed. Each one more leaves less memory "
+                    f"to sort in.",
+                    f"Set postgres_max_connections: {needed}, unless something else connects too."
+                    if needed < have
+                    else "Put a host into the group pgbouncer: it serves the same clients with a third.",
+                    **({"postgres_max_connections": needed} if needed < have else {}),
                 )
             )
-    return findings
+    return found
+
+
+def _too_many_backends(
+    constraint: str, fleet: Fleet, plan: HostPlan, needed: int, limit: int, c: Coefficients
+) -> Finding:
+    """C4 or C6 broken: PostgreSQL may not hold more backends than its memory does when all of them idle."""
+    host, have = plan.host, _max_connections(plan)
+    message = (
+        f"{host.name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB even when idle, and "
+        f"{limit * c.postgres_idle_backend_mb} MB are left for them."
+    )
+    by_hand = host.overrides.postgres_max_connections is not None
+    if by_hand and limit >= needed and memory.fits(host, plan.memory.used_mb, c):
+        advice = f"Set postgres_max_connections: {limit} or less; {needed} are needed."
+        return error(constraint, (host.name,), message, advice, postgres_max_connections=limit)
+    poolers = fleet.running("pgbouncer")
+    pools_by_hand = any(pooler.overrides.pgbouncer_pool_size is not None for pooler in poolers)
+    probes = c.pgbouncer_pool_monitoring * len(poolers) if fleet.monitored else 0
+    largest = pgbouncer.largest_size(limit - postgres.beside_pools(c) - probes, len(poolers), c) if poolers else 0
+    if host is fleet.primary and pools_by_hand and largest and not by_hand:
+        advice = f"Set pgbouncer_pool_size: {largest} or less on {names(pooler.name for pooler in poolers)}."
+        return error(constraint, (pooler.name for pooler in poolers), message, advice, pgbouncer_pool_size=largest)
+    memory_mb = _memory_for_backends(fleet, plan, c)
+    lower = (
+        f"Lower or leave out postgres_max_connections on {host.name}, or give it" if by_hand else f"Give {host.name}"
+    )
+    pooler = "" if poolers else ", or put a host into the group pgbouncer"
+    advice = f"{lower} vm_memory_mb: {memory_mb} or more{pooler}."
+    return error(constraint, (host.name,), message, advice, vm_memory_mb=memory_mb)
+
+
+def migrations_go_direct(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C8. Migrations and dumps reach the primary itself: they lock and set for a session, which a pooler shares."""
+    primary = fleet.primary
+    return [
+        error(
+            "C8",
+            (name,),
+            f"{name}: migrations and dumps would go to {target['host']} port {target['port']}, which is not PostgreSQL "
+            f"on {primary.name}.",
+            f"Let endpoints.postgres lead to {primary.address} port {postgres.PORT}.",
+        )
+        for name, plan in hosts.items()
+        if (target := plan.endpoints["postgres"])
+        and (target["host"], target["port"]) != (LOOPBACK if name == primary.name else primary.address, postgres.PORT)
+    ]
+
+
+def replicas_have_what_the_primary_has(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C10. A replica with less of these settings than its primary does not start."""
+    leading = hosts[fleet.primary.name].postgres
+    found = []
+    for host in fleet.replicas:
+        own = hosts[host.name].postgres
+        for setting, default in postgres.STANDBY_DEFAULTS.items():
+            least, have = (int(part.settings.get(setting, default)) for part in (leading, own) if part)
+            if have >= least:
+                continue
+            variable = {"max_connections": "postgres_max_connections"}.get(setting)
+            found.append(
+                error(
+                    "C10",
+                    (host.name,),
+                    f"{host.name}: {setting} is {have}, and {least} on its primary {fleet.primary.name}; with less "
+                    f"than its primary a replica does not start.",
+                    f"Set {variable or setting}: {least} or more on {host.name}, or leave it out. Raise it on replicas "
+                    f"first, and lower it on the primary first.",
+                    **({variable: least} if variable else {}),
+                )
+            )
+    return found
 
 
 def redis_takes_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
@@ -210,216 +362,363 @@ def redis_takes_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list
         [plan.streaming for plan in hosts.values() if plan.streaming],
         c,
     )
-    findings = []
-    for name, plan in hosts.items():
-        if plan.redis is None:
-            continue
-        maxclients = int(plan.redis.settings["maxclients"])
-        needed = ceil(clients * c.redis_client_headroom)
-        if maxclients < needed or plan.redis.limit_nofile < maxclients + 32:
-            findings.append(
-                _error(
-                    "C12",
-                    (name,),
-                    f"{name}: Redis takes {maxclients} clients with {plan.redis.limit_nofile} "
-                    f"files; {needed} are needed.",
-                    "Run fewer processes or threads.",
-                )
-            )
-    return findings
+    needed = ceil(clients * c.redis_client_headroom)
+    return [
+        error(
+            "C12",
+            (name,),
+            f"{name}: Redis takes {plan.redis.settings['maxclients']} clients with {plan.redis.limit_nofile} files; "
+            f"{needed} are needed.",
+            "Run fewer processes or threads.",
+        )
+        for name, plan in hosts.items()
+        if plan.redis
+        and (
+            int(plan.redis.settings["maxclients"]) < needed
+            or plan.redis.limit_nofile < int(plan.redis.settings["maxclients"]) + 32
+        )
+    ]
 
 
 def media_are_reachable(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C14. Local media only where web and Sidekiq are one host; otherwise they would not find each other's files."""
-    names = tuple(host.name for host in fleet.hosts if host.runs("web", "sidekiq"))
-    if fleet.media_in_object_storage or len(names) <= 1:
+    users = tuple(host.name for host in fleet.hosts if host.runs("web", "sidekiq"))
+    if fleet.media_in_object_storage or len(users) <= 1:
         return []
     return [
-        _error(
+        error(
             "C14",
-            names,
-            f"Media are on local disks, but {_and(names)} all read and write them.",
+            users,
+            f"Media are on local disks, but {names(users)} all read and write them.",
             "Set mastodon_s3_enabled: true and the other mastodon_s3_ variables.",
+        )
+    ]
+
+
+def edges_reach_the_application(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C15. What nginx passes on to other hosts arrives there, on a network that is private or encrypted."""
+    found = _public_addresses(fleet)
+    edges = fleet.running("nginx")
+    for tier in ("web", "streaming"):
+        hidden = [
+            host.name
+            for host in fleet.running(tier)
+            if LOOPBACK in _edge_binds(hosts[host.name], tier) and edges != (host,)
+        ]
+        if hidden:
+            found.append(
+                error(
+                    "C15",
+                    hidden,
+                    f"{names(hidden)}: {tier} listens on {LOOPBACK} only, where nginx of "
+                    f"{names(host.name for host in edges)} does not reach it.",
+                    f"Let it listen on vm_address of {names(hidden)}.",
+                )
+            )
+    away = [host.name for host in fleet.running("web") if not host.runs("nginx")]
+    if away and not fleet.media_in_object_storage:
+        found.append(
+            warning(
+                "C15",
+                away,
+                f"Media are on the disk of {names(away)}, and nginx on {names(host.name for host in edges)} cannot "
+                f"read them: Puma has to send every file itself.",
+                f"Set mastodon_s3_enabled: true, or put {names(away)} into nginx.",
+            )
+        )
+    return found
+
+
+def _public_addresses(fleet: Fleet) -> list[Finding]:
+    """Passwords and private posts pass between hosts; Hachyderm's cache was found open in July 2023."""
+    if fleet.internal_tls or len(fleet.hosts) < 2:
+        return []
+    public = [host for host in fleet.hosts if host.address and ipaddress.ip_address(host.address).is_global]
+    if not public:
+        return []
+    shown = names(f"{host.name} ({host.address})" for host in public)
+    return [
+        error(
+            "C15",
+            (host.name for host in public),
+            f"{shown}: vm_address is public, and the hosts of a fleet talk to each other without encryption.",
+            "Set vm_address to an address in a private network, or mastodon_internal_tls_enabled: true.",
         )
     ]
 
 
 def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C16. The estimates of a host fit its memory; tiny hosts need swap behind them."""
-    findings = []
+    found = []
     for name, plan in hosts.items():
         host, used_mb = plan.host, plan.memory.used_mb
-        if memory.fits(host, used_mb, c):
-            if plan.memory.swap_advised_mb:
-                findings.append(
-                    _warning(
-                        "C16",
-                        (name,),
-                        f"{name}: {host.memory_mb} MB are tight for what runs on it ({used_mb} MB when grown old).",
-                        f"Give it {plan.memory.swap_advised_mb} MB of swap, or vm_memory_mb: {c.small_from_mb} or "
-                        f"more.",
-                        vm_memory_mb=c.small_from_mb,
-                    )
+        if not memory.fits(host, used_mb, c):
+            found.append(_too_little_memory(fleet, plan, c))
+        elif plan.memory.swap_advised_mb:
+            found.append(
+                warning(
+                    "C16",
+                    (name,),
+                    f"{name}: {host.memory_mb} MB are tight for what runs on it ({used_mb} MB when grown old).",
+                    f"Give it {plan.memory.swap_advised_mb} MB of swap, or vm_memory_mb: {c.small_from_mb} or more.",
+                    vm_memory_mb=c.small_from_mb,
                 )
-            continue
-        ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
-        needed_mb = memory.memory_for(fleet, host, ruby_mb, len(plan.streaming.processes) if plan.streaming else 0, c)
-        by_hand = [
-            variable
-            for variable in (
-                "web_workers",
-                "sidekiq_processes",
-                "sidekiq_concurrency",
-                "sidekiq_queues",
-                "streaming_processes",
             )
-            if getattr(host.overrides, variable) is not None
-        ]
-        lower = f"Lower or leave out {_and(by_hand)} on {name}, or give" if by_hand else "Give"
-        rows = ", ".join(f"{row.what} {row.mb}" for row in plan.memory.budget)
-        findings.append(
-            _error(
-                "C16",
-                (name,),
-                f"{name}: {used_mb} MB are needed ({rows}), and it has {host.memory_mb}.",
-                f"{lower} it vm_memory_mb: {needed_mb} or more.",
-                vm_memory_mb=needed_mb,
-            )
+    return found
+
+
+def _too_little_memory(fleet: Fleet, plan: HostPlan, c: Coefficients) -> Finding:
+    """C16 broken: what was set by hand, and the least memory that carries it."""
+    host = plan.host
+    ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
+    streaming = len(plan.streaming.processes) if plan.streaming else 0
+    needed_mb = memory.memory_for(fleet, host, ruby_mb, streaming, c)
+    if plan.postgres and _max_connections(plan) > _backends(plan, c):
+        needed_mb = max(needed_mb, _memory_for_backends(fleet, plan, c))
+    by_hand = [
+        variable
+        for variable, tier in (
+            ("web_workers", "web"),
+            ("sidekiq_processes", "sidekiq"),
+            ("sidekiq_concurrency", "sidekiq"),
+            ("sidekiq_queues", "sidekiq"),
+            ("streaming_processes", "streaming"),
         )
-    return findings
+        if host.runs(tier) and getattr(host.overrides, variable) is not None
+    ]
+    lower = f"Lower or leave out {names(by_hand)} on {host.name}, or give" if by_hand else "Give"
+    rows = ", ".join(f"{row.what} {row.mb}" for row in plan.memory.budget)
+    return error(
+        "C16",
+        (host.name,),
+        f"{host.name}: {plan.memory.used_mb} MB are needed ({rows}), and it has {host.memory_mb}.",
+        f"{lower} it vm_memory_mb: {needed_mb} or more.",
+        vm_memory_mb=needed_mb,
+    )
 
 
 def ports_differ(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C17. No two processes of a host listen on the same port."""
-    findings = []
+    found = []
     for name, plan in hosts.items():
-        counts = Counter(port for dummy, port in _ports(plan))
-        for port in sorted(port for port, count in counts.items() if count > 1):
-            users = [what for what, used in _ports(plan) if used == port]
-            findings.append(
-                _error(
-                    "C17",
-                    (name,),
-                    f"{name}: {_and(users)} all listen on port {port}.",
-                    "Run fewer streaming processes.",
-                )
+        users: defaultdict[int, list[str]] = defaultdict(list)
+        for what, port in _ports(plan, monitored=fleet.monitored):
+            users[port].append(what)
+        found += [
+            error(
+                "C17",
+                (name,),
+                f"{name}: {names(same)} all listen on port {port}.",
+                "Run fewer streaming processes.",
             )
-    return findings
+            for port, same in sorted(users.items())
+            if len(same) > 1
+        ]
+    return found
 
 
 def nginx_outwaits_puma(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C18. nginx waits 60 to 300 s for Rails; given up earlier, a request is sent again while the first still runs."""
+    impatient = [
+        name for name, plan in hosts.items() if plan.nginx and not 60 <= plan.nginx.proxy_read_timeout_seconds <= 300
+    ]
+    if not impatient:
+        return []
     return [
-        _error(
+        error(
             "C18",
-            (name,),
-            f"{name}: nginx waits {plan.nginx.proxy_read_timeout_seconds} s for Rails.",
+            impatient,
+            f"{names(impatient)}: nginx waits {c.nginx_proxy_read_timeout_seconds} s for Rails.",
             "Set nginx_proxy_read_timeout_seconds in mastodon_plan_coefficients between 60 and 300.",
         )
-        for name, plan in hosts.items()
-        if plan.nginx and not 60 <= plan.nginx.proxy_read_timeout_seconds <= 300
     ]
 
 
 def workers_fit_the_cores(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """Workers beyond the cores were measured to cost memory and latency, and to carry nothing more."""
+    too_many: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, plan in hosts.items():
+        if plan.web and plan.web.workers > plan.host.vcpus:
+            too_many[plan.web.workers, plan.host.vcpus].append(name)
     return [
-        _warning(
+        warning(
             "workers",
-            (name,),
-            f"{name}: {plan.web.workers} Puma workers on {plan.host.vcpus} vCPU carry no more than "
-            f"{plan.host.vcpus}, and answer later.",
-            f"Set web_workers: {plan.host.vcpus}, or leave it out.",
-            web_workers=plan.host.vcpus,
+            on,
+            f"{names(on)}: {workers} Puma workers on {vcpus} vCPU carry no more than {vcpus}, and answer later.",
+            f"Set web_workers: {vcpus}, or leave it out.",
+            web_workers=vcpus,
         )
-        for name, plan in hosts.items()
-        if plan.web and plan.web.workers > plan.host.vcpus
+        for (workers, vcpus), on in too_many.items()
     ]
 
 
 def threads_are_useful(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """A Sidekiq process gains nothing from more than 25 threads; processes do the work, one a core."""
+    too_many: defaultdict[int, dict[str, list[str]]] = defaultdict(dict)
+    for name, plan in hosts.items():
+        for process in plan.sidekiq.processes if plan.sidekiq else ():
+            if process.concurrency > c.sidekiq_threads_waiting:
+                too_many[process.concurrency].setdefault(name, []).append(process.name)
+    most = c.sidekiq_threads_waiting
     return [
-        _warning(
+        warning(
             "threads",
-            (name,),
-            f"{name}: Sidekiq {process.name} has {process.concurrency} threads; nothing is gained "
-            f"beyond {c.sidekiq_threads_waiting}.",
-            f"Set sidekiq_concurrency: {c.sidekiq_threads_waiting} or less, and more sidekiq_processes if cores are "
-            f"idle.",
-            sidekiq_concurrency=c.sidekiq_threads_waiting,
+            on,
+            f"{names(on)}: Sidekiq {names(dict.fromkeys(name for some in on.values() for name in some))} has {threads} "
+            f"threads; nothing is gained beyond {most}.",
+            f"Set sidekiq_concurrency: {most} or less, and more sidekiq_processes if cores are idle.",
+            sidekiq_concurrency=most,
         )
-        for name, plan in hosts.items()
-        if plan.sidekiq
-        for process in plan.sidekiq.processes
-        if process.concurrency > c.sidekiq_threads_waiting
+        for threads, on in too_many.items()
     ]
 
 
-_CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
+def pooler_is_advised(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """Many clients, several hosts of the application or a replica are better served through PgBouncer."""
+    if fleet.running("pgbouncer"):
+        return []
+    clients = _database_clients(hosts)
+    users = [host.name for host in fleet.hosts if host.runs("web", "sidekiq")]
+    why = []
+    if clients > c.pgbouncer_advised_above_clients:
+        why.append(f"{clients} clients connect to PostgreSQL")
+    if len(users) > 1:
+        why.append(f"{len(users)} hosts run the application")
+    if fleet.replicas:
+        why.append(f"there {'is a replica' if len(fleet.replicas) == 1 else f'are {len(fleet.replicas)} replicas'}")
+    if not why:
+        return []
+    return [
+        warning(
+            "pgbouncer",
+            (fleet.primary.name,),
+            f"{names(why)}, and there is no pooler: every thread holds a connection, and every host more needs "
+            f"max_connections to grow, which restarts PostgreSQL.",
+            f"Put {fleet.primary.name}, or a host of its own, into the group pgbouncer.",
+        )
+    ]
+
+
+CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     queues_are_served,
     scheduler_runs_once,
     pools_hold_all_threads,
+    pools_fit_the_database,
+    poolers_take_all_clients,
     connections_fit,
+    migrations_go_direct,
+    replicas_have_what_the_primary_has,
     redis_takes_all_clients,
     media_are_reachable,
+    edges_reach_the_application,
     memory_suffices,
     ports_differ,
     nginx_outwaits_puma,
+    *checks_environment.CHECKS,
     workers_fit_the_cores,
     threads_are_useful,
+    pooler_is_advised,
 )
 
 
-def _served(hosts: Hosts) -> list[tuple[str, set[str]]]:
-    """Each Sidekiq process of the fleet as host/name, and its queues."""
-    return [
-        (f"{name}/{process.name}", {queue_name(entry) for entry in process.queues})
-        for name, plan in hosts.items()
-        if plan.sidekiq
-        for process in plan.sidekiq.processes
-    ]
+def _served(hosts: Hosts) -> Iterator[tuple[str, str, set[str]]]:
+    """Each Sidekiq process of the fleet: its host, its name and its queues."""
+    for name, plan in hosts.items():
+        for process in plan.sidekiq.processes if plan.sidekiq else ():
+            yield name, process.name, {queue_name(entry) for entry in process.queues}
 
 
-def _pools(plan: HostPlan) -> list[tuple[str, int, int]]:
-    pools = [("Puma", plan.web.db_pool, plan.web.threads)] if plan.web else []
-    if plan.sidekiq:
-        pools += [(f"Sidekiq {p.name}", p.db_pool, p.concurrency) for p in plan.sidekiq.processes]
-    return pools
+def _thread_pools(plan: HostPlan) -> Iterator[tuple[str, int, int]]:
+    """Of each Ruby process its name, its pool and its threads."""
+    if plan.web:
+        yield "Puma", plan.web.db_pool, plan.web.threads
+    for process in plan.sidekiq.processes if plan.sidekiq else ():
+        yield f"Sidekiq {process.name}", process.db_pool, process.concurrency
+
+
+def _ruby_clients(hosts: Hosts) -> int:
+    """Database connections of Puma and Sidekiq, which use replicas too."""
+    total = sum(max(1, plan.web.workers) * plan.web.db_pool for plan in hosts.values() if plan.web)
+    sidekiqs = (plan.sidekiq for plan in hosts.values() if plan.sidekiq)
+    return total + sum(process.db_pool for part in sidekiqs for process in part.processes)
 
 
 def _database_clients(hosts: Hosts) -> int:
-    total = 0
-    for plan in hosts.values():
-        if plan.web:
-            total += max(1, plan.web.workers) * plan.web.db_pool
-        if plan.sidekiq:
-            total += sum(process.db_pool for process in plan.sidekiq.processes)
-        if plan.streaming:
-            total += plan.streaming.db_pool * len(plan.streaming.processes)
-    return total
+    """Database connections of all processes, to the primary."""
+    streamings = (plan.streaming for plan in hosts.values() if plan.streaming)
+    return _ruby_clients(hosts) + sum(part.db_pool * len(part.processes) for part in streamings)
 
 
-def _ports(plan: HostPlan) -> list[tuple[str, int]]:
-    ports = [(what, part.port) for what in ("web", "postgres", "redis") if (part := getattr(plan, what))]
+def _pools_to(fleet: Fleet, hosts: Hosts, database: Host) -> list[tuple[str, Pool]]:
+    """All pools that lead to one PostgreSQL, each with the name of its pooler."""
+    alias = pgbouncer.replica_alias(database)
+    return [
+        (host.name, pool)
+        for host in fleet.running("pgbouncer")
+        if (part := hosts[host.name].pgbouncer)
+        for pool in part.pools
+        if (pool.name == alias if pool.for_ == "replica" else database is fleet.primary)
+    ]
+
+
+def _max_connections(plan: HostPlan) -> int:
+    return int(plan.postgres.settings["max_connections"]) if plan.postgres else 0
+
+
+def _backends(plan: HostPlan, c: Coefficients) -> int:
+    """The backends that the memory of PostgreSQL holds when all of them idle."""
+    ram_mb = next((row.mb for row in plan.memory.budget if row.what == "postgres"), 0)
+    return postgres.memory_limit(ram_mb, c)
+
+
+def _memory_for_backends(fleet: Fleet, plan: HostPlan, c: Coefficients) -> int:
+    """A memory_mb with which PostgreSQL of the host holds the backends that it may have to.
+
+    Where its clients come without a pooler, and some from the host itself, these grow with its memory.
+    """
+    have = max(_max_connections(plan), c.postgres_max_connections_minimum)
+    if not fleet.running("pgbouncer") and plan.host.overrides.postgres_max_connections is None:
+        have += ceil(_growth(fleet, plan, c) * c.postgres_client_headroom) + c.postgres_connections_step
+    streaming = len(plan.streaming.processes) if plan.streaming else 0
+    low, high = plan.host.memory_mb, 2**24
+    while low < high:
+        middle = (low + high) // 2
+        ram_mb = memory.reserve(fleet, replace(plan.host, memory_mb=middle), streaming, c).postgres_mb
+        low, high = (low, middle) if postgres.memory_limit(ram_mb, c) >= have else (middle + 1, high)
+    return low
+
+
+def _growth(fleet: Fleet, plan: HostPlan, c: Coefficients) -> int:
+    """The clients of the database that processes of this host would add at most if it had all memory they ask for."""
+    host, most = plan.host, 0
+    if plan.web:
+        most += max(memory.workers_limit(host, c), plan.web.workers, 1) * plan.web.db_pool
+    if plan.sidekiq:
+        threads = host.overrides.sidekiq_concurrency or c.sidekiq_threads_waiting
+        most += max(memory.processes_limit(host, c), len(plan.sidekiq.processes)) * threads
     if plan.streaming:
-        ports += [("streaming", process.port) for process in plan.streaming.processes]
-    return ports
+        processes = max(memory.streaming_limit(fleet, host, c), len(plan.streaming.processes))
+        most += processes * c.streaming_db_pool
+    return max(0, most - _database_clients({host.name: plan}))
 
 
-def _group_words(groups: list[str]) -> str:
-    return f"group {groups[0]}" if len(groups) == 1 else f"the groups {_and(groups)}"
+def _override(fleet: Fleet, name: str, variable: str) -> int | None:
+    return next(getattr(host.overrides, variable) for host in fleet.running("pgbouncer") if host.name == name)
 
 
-def _and(words: tuple[str, ...] | list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+def _edge_binds(plan: HostPlan, tier: str) -> Iterable[str]:
+    if tier == "web":
+        return [plan.web.bind] if plan.web else []
+    return [process.bind for process in plan.streaming.processes] if plan.streaming else []
 
 
-def _error(constraint: str, hosts: tuple[str, ...], message: str, advice: str, **remedy: int) -> Finding:
-    return Finding(constraint=constraint, severity="error", hosts=hosts, message=message, advice=advice, remedy=remedy)
-
-
-def _warning(constraint: str, hosts: tuple[str, ...], message: str, advice: str, **remedy: int) -> Finding:
-    return Finding(
-        constraint=constraint, severity="warning", hosts=hosts, message=message, advice=advice, remedy=remedy
-    )
+def _ports(plan: HostPlan, *, monitored: bool) -> Iterator[tuple[str, int]]:
+    for what in ("web", "pgbouncer", "postgres", "redis"):
+        if part := getattr(plan, what):
+            yield what, part.port
+    if plan.streaming:
+        yield from (("streaming", process.port) for process in plan.streaming.processes)
+    if plan.nginx:
+        yield from (("nginx", 80), ("nginx", 443))
+    if monitored:
+        yield from exporters.ports(plan.host)

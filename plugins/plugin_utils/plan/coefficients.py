@@ -88,6 +88,7 @@ class Coefficients:
     postgres_connections_exporters: int = 5
     postgres_connections_superuser: int = 3
     postgres_client_headroom: float = 1.1
+    postgres_app_share: float = 0.9
     # [D] A. Freund: below 2 MB for an idle backend with shared memory mapped; [I] above 250 needs a reason.
     postgres_idle_backend_mb: int = 2
     postgres_max_connections_unusual_above: int = 250

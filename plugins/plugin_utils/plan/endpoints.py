@@ -74,14 +74,14 @@ def spread(names: Sequence[str], places: Sequence[str]) -> dict[str, str]:
 class Routes:
     """The choices behind the endpoints of all hosts: which pooler and which replica each host uses.
 
-    web, streaming: (host, port) of every process, by the order of the hosts; bind: where they listen, by host.
+    web, streaming: by the name of their host all processes, each with its host, where it listens, and its port.
     """
 
     fleet: Fleet
     poolers: Mapping[str, Host]
     replicas: Mapping[str, Host]
-    web: Sequence[tuple[Host, str, int]]
-    streaming: Sequence[tuple[Host, str, int]]
+    web: Mapping[str, Sequence[tuple[Host, str, int]]]
+    streaming: Mapping[str, Sequence[tuple[Host, str, int]]]
 
     @classmethod
     def of(cls, fleet: Fleet, webs: Mapping[str, Web], streamings: Mapping[str, Streaming]) -> Routes:
@@ -102,12 +102,11 @@ class Routes:
                 name: by_name[name] if by_name[name] in fleet.replicas else by_name[place]
                 for name, place in read.items()
             },
-            web=[(host, webs[host.name].bind, webs[host.name].port) for host in fleet.running("web")],
-            streaming=[
-                (host, process.bind, process.port)
+            web={host.name: [(host, webs[host.name].bind, webs[host.name].port)] for host in fleet.running("web")},
+            streaming={
+                host.name: [(host, process.bind, process.port) for process in streamings[host.name].processes]
                 for host in fleet.running("streaming")
-                for process in streamings[host.name].processes
-            ],
+            },
         )
 
     def of_host(self, host: Host) -> dict[str, Any]:
@@ -136,8 +135,8 @@ class Routes:
         for tier, processes in (("web", self.web), ("streaming", self.streaming)):
             found[tier] = [
                 {"host": bind if other is host else other.address, "port": port}
-                for other, bind, port in processes
-                if edge or other is host
+                for of_one in (processes.values() if edge else [processes.get(host.name, ())])
+                for other, bind, port in of_one
             ]
         edges = self.fleet.running("nginx")
         if host.runs("web", "streaming") and not _alone(self.fleet, host, "nginx"):

@@ -55,7 +55,7 @@ def violations(box):
         found.add("C6")
     rows = {row["what"]: row["mb"] for row in box["memory"]["budget"]}
     spare_mb = rows["postgres"] - int(postgres["settings"]["shared_buffers"][:-2])
-    if max_connections * 2 > spare_mb and max_connections > math.ceil(clients * 1.1) + 19:
+    if max_connections * 2 > spare_mb:
         found.add("C6")
     threads = web["threads"]
     redis_clients = workers * (3 * threads + 1 if threads <= 10 else 2 * threads + 11)

@@ -9,7 +9,7 @@ from ..model import Host, Reasons
 def size(host: Host) -> tuple[dict[str, dict[str, int | str]], Reasons]:
     """The sysctl settings of one host."""
     settings: dict[str, tuple[int | str, str]] = {
-        "net.core.somaxconn": (4096, "Puma and PgBouncer ask for a backlog of 1024, Redis for 4096"),
+        "net.core.somaxconn": (4096, "Puma asks for a backlog of 1024, Redis for 4096"),
         "net.ipv4.tcp_max_syn_backlog": (4096, "as many as somaxconn"),
         "vm.swappiness": ((10, "swap only under need") if host.runs("web", "sidekiq") else (1, "data stays in memory")),
     }

@@ -90,7 +90,7 @@ def reserve(fleet: Fleet, host: Host, streaming_processes: int, c: Coefficients)
     if host.runs("postgres"):
         share = between(host, c.postgres_share_tiny, c.postgres_share, c)
         least_mb = c.postgres_shared_buffers_minimum_mb
-        postgres_mb = int(memory_mb * share) if with_ruby else max(rest_mb - redis_mb, least_mb)
+        postgres_mb = max(int(memory_mb * share) if with_ruby else rest_mb - redis_mb, least_mb)
     return Reserve(
         os_mb=os_mb,
         streaming_mb=streaming_mb,
@@ -249,7 +249,7 @@ def budget(
         "sidekiq": (sidekiq_total_mb, f"{c.sidekiq_process_mb} a process + {c.sidekiq_thread_mb} a thread"),
     }
     present = {what: row for what, row in rows.items() if row[0]}
-    swap_mb = c.swap_advised_mb if is_tiny(host, c) else 0
+    swap_mb = c.swap_advised_mb if is_tiny(host, c) and host.runs("web", "sidekiq") else 0
     used_mb = sum(mb for mb, dummy in present.values())
     memory = Memory(
         budget=tuple(MemoryRow(what=what, mb=mb) for what, (mb, dummy) in present.items()),

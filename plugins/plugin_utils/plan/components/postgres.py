@@ -46,8 +46,11 @@ def reserved_connections(c: Coefficients) -> int:
 
 
 def needed_connections(clients: int, c: Coefficients) -> int:
-    """Connections for the clients of the application with headroom, tootctl, a person, exporters and superusers."""
-    return ceil(clients * c.postgres_client_headroom) + beside_clients(c)
+    """Connections for the clients of the application with headroom, tootctl, a person, exporters and superusers.
+
+    The application may hold nine tenths, so that a person still gets in when it has taken all it may.
+    """
+    return max(ceil(clients * c.postgres_client_headroom) + beside_clients(c), ceil(clients / c.postgres_app_share))
 
 
 def beside_clients(c: Coefficients) -> int:
