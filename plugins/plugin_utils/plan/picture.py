@@ -16,6 +16,7 @@ from .stacks import Figure, Stack
 from .words import COMPONENTS, joined, listed, ports, size_of, span
 
 WORLD, CONTROL = "world", "control"
+_METRICS = "metrics -> "
 _ROW = {"nginx": 1, "web": 2, "streaming": 2, "sidekiq": 2, "pgbouncer": 3, "postgres": 4, "redis": 4, "metrics": 5}
 _LANE, _GAP = 11, 46
 _CHIP, _TAB = 22, 18
@@ -297,7 +298,7 @@ def _bundles(cards: Sequence[Card], flows: Iterable[Mapping[str, Any]]) -> list[
     found: dict[tuple[str, str], _Bundle] = {}
     for flow in flows:
         source, target = at.get(flow["from"]), at.get(flow["to"])
-        if not source or not target or not target.stack or source is target:
+        if not source or not target or not target.stack or source is target or flow["what"].startswith(_METRICS):
             continue
         component = _component_at(target.stack.first, flow["port"])
         if component is None:
@@ -472,7 +473,7 @@ def _pool_words(source: _Source) -> str:
     if not source.pools:
         return ""
     each = " each" if source.card.count > 1 else ""
-    return f" At most {span(source.pools)} connections{each}."
+    return f". At most {span(source.pools)} connections{each}"
 
 
 def _fitting(texts: Sequence[str], width: float) -> str:
