@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 PASSWORD = "a password for this test alone\n"
 
 
-def run(*argv, cwd, home):
+def run(*argv, cwd, home, status=0):
     """Run one of Ansible's programs as a person would, whose home is empty; return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     done = subprocess.run(
@@ -30,7 +30,7 @@ def run(*argv, cwd, home):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == status, done.stdout
     return done.stdout
 
 
@@ -82,6 +82,16 @@ def test_site_is_found_by_its_full_name(instance, home):
     tasks = run("ansible-playbook", "fediops.mastodon.site", "--list-tasks", cwd=instance, home=home)
     roles = {path.name for path in (ROOT / "roles").iterdir() if path.is_dir()}
     assert {role for role in roles if f"fediops.mastodon.{role} : " in tasks} == roles
+
+
+def test_fleet_that_is_planned_and_cannot_be_set_up_yet_is_refused_before_a_host_is_asked(instance, home, tmp_path):
+    hosts = yaml.safe_load((instance / "inventory/hosts.yml").read_text())
+    hosts["all"]["children"]["web"]["hosts"]["web2"] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump(hosts))
+    output = run("ansible-playbook", "fediops.mastodon.site", "-i", inventory, cwd=instance, home=home, status=2)
+    assert "sets up one host with everything on it; the inventory has 2" in " ".join(output.split())
+    assert "UNREACHABLE" not in output
 
 
 def test_artifact_holds_what_people_need_and_no_tools(instance):
