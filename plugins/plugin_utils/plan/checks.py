@@ -167,9 +167,10 @@ def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
     """
     if not fleet.running("pgbouncer"):
         return []
+    by_database = _pools_by_database(fleet, hosts)
     found = []
     for host in (fleet.primary, *fleet.replicas):
-        pools = _pools_to(fleet, hosts, host)
+        pools = by_database[host.name]
         opened = sum(pool.most for dummy, pool in pools)
         demand = postgres.pooled(opened, len(pools), c)
         have = _max_connections(hosts[host.name])
@@ -649,16 +650,15 @@ def _database_clients(hosts: Hosts) -> int:
     return _ruby_clients(hosts) + sum(part.db_pool * len(part.processes) for part in streamings)
 
 
-def _pools_to(fleet: Fleet, hosts: Hosts, database: Host) -> list[tuple[str, Pool]]:
-    """All pools that lead to one PostgreSQL, each with the name of its pooler."""
-    alias = pgbouncer.replica_alias(database)
-    return [
-        (host.name, pool)
-        for host in fleet.running("pgbouncer")
-        if (part := hosts[host.name].pgbouncer)
-        for pool in part.pools
-        if (pool.name == alias if pool.for_ == "replica" else database is fleet.primary)
-    ]
+def _pools_by_database(fleet: Fleet, hosts: Hosts) -> dict[str, list[tuple[str, Pool]]]:
+    """By the name of each host of PostgreSQL all pools that lead to it, each with the name of its pooler."""
+    replicas = {pgbouncer.replica_alias(host): host.name for host in fleet.replicas}
+    found: dict[str, list[tuple[str, Pool]]] = {host.name: [] for host in (fleet.primary, *fleet.replicas)}
+    for host in fleet.running("pgbouncer"):
+        part = hosts[host.name].pgbouncer
+        for pool in part.pools if part else ():
+            found[replicas[pool.name] if pool.for_ == "replica" else fleet.primary.name].append((host.name, pool))
+    return found
 
 
 def _max_connections(plan: HostPlan) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from .explain import table
@@ -388,12 +388,20 @@ class Plan:
         }
 
 
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """The fields of a dataclass, each with its name in plain data, where `for_` is `for`; None for other types."""
+    return tuple((item.name, item.name.removesuffix("_")) for item in fields(kind)) if is_dataclass(kind) else None
+
+
 def _plain(value: Any) -> Any:
-    """Dataclasses and mappings as dict, sequences as list, all the way down; `for_` is `for`."""
-    if is_dataclass(value):
-        return {item.name.removesuffix("_"): _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+    """Dataclasses and mappings as dict, sequences as list, all the way down."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if parts := _fields_of(type(value)):
+        return {key: _plain(getattr(value, name)) for name, key in parts}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return value
