@@ -20,7 +20,9 @@ _METRICS = "metrics -> "
 _ROW = {"nginx": 1, "web": 2, "streaming": 2, "sidekiq": 2, "pgbouncer": 3, "postgres": 4, "redis": 4, "metrics": 5}
 _LANE, _GAP = 11, 46
 _CHIP, _TAB = 22, 18
-_TITLE, _BADGE = 14.5, 40
+_TITLE, _BADGE = 15.5, 40
+# Numbers are bold: as wide as if they were of this size.
+_BOLD = 14
 _NARROW = frozenset("fijlrt.,:;'|!()[] -")
 _WIDE = frozenset("mwMW@%")
 
@@ -272,7 +274,7 @@ def _chips(figures: Sequence[Figure], left: float, top: float, width: float) -> 
     chips: list[Chip] = []
     x, y = left, top
     for figure in figures:
-        wide = text_width(f"{figure.value} {figure.what}", 12) + 18
+        wide = text_width(figure.value, _BOLD) + text_width(f" {figure.what}") + 16
         if chips and x + wide > left + width:
             x, y = left, y + _CHIP + 4
         chips.append(Chip(x=x, y=y, width=min(wide, width), figure=figure))
@@ -287,7 +289,7 @@ def _bar(stack: Stack, left: float, width: float) -> list[Segment]:
     for row in rows:
         part = width * row.mb / whole
         title = f"{COMPONENTS.get(row.what, row.what)}: {row.mb} MB"
-        segments.append(Segment(x=x, width=part, component=row.what, title=title, reason=row.reason))
+        segments.append(Segment(x=x, width=part, component=row.component, title=title, reason=row.reason))
         x += part
     return segments
 

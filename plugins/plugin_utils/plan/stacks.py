@@ -23,8 +23,8 @@ _FIGURES = {
         ("in reserve", "pools.reserve_pool_size"),
         ("clients", "max_client_conn"),
     ),
-    "postgres": (("connections", "settings.max_connections"), ("shared_buffers", "settings.shared_buffers")),
-    "redis": (("maxmemory", "settings.maxmemory"),),
+    "postgres": (("connections", "settings.max_connections"), ("buffers", "settings.shared_buffers")),
+    "redis": (("at most", "settings.maxmemory"),),
 }
 _ONE = {"workers": "worker", "processes": "process"}
 _ROLES = ("", "primary", "core", "replica", "cache", "sidekiq")
@@ -58,6 +58,11 @@ class Budget:
     what: str
     mb: int
     reason: str
+
+    @property
+    def component(self) -> str:
+        """The component that takes it; "system" for what belongs to none."""
+        return self.what if self.what in COMPONENTS else "system"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +258,7 @@ def _entry(item: Any) -> str:
 def _natural(name: str) -> tuple[Any, ...]:
     """A key by which web9 comes before web10."""
     digits = "".join(letter if letter.isdigit() else " " for letter in name).split()
-    return ("".join(letter for letter in name if not letter.isdigit()), *map(int, digits), name)
+    return ("".join(letter for letter in name if not letter.isdigit()), tuple(map(int, digits)), name)
 
 
 def total(stacks: Iterable[Stack], component: str) -> int:

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook of the plan, run on inventories of declared sizes: no host is there, and none is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from e2e.fleet import CHECKOUT
+from unit.plan.samples import TEN, write
+
+from .browser import browser
+
+BIN = CHECKOUT / ".venv/bin"
+# Of the networks for documentation: nobody answers there.
+NOWHERE = "192.0.2.254"
+
+
+@pytest.fixture(scope="session")
+def run_plan():
+    """Run playbooks/plan.yml on an inventory, with a cache of facts of its own: its output, and its seconds."""
+
+    def run(inventory: Path, *arguments: str, status: int = 0) -> tuple[str, float]:
+        environment = {**os.environ, "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(inventory / ".facts"), "COLUMNS": "500"}
+        began = time.monotonic()
+        done = subprocess.run(
+            [BIN / "ansible-playbook", "playbooks/plan.yml", "-i", inventory, *arguments],
+            cwd=CHECKOUT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout, time.monotonic() - began
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def plan_page(run_plan, tmp_path_factory):
+    """The page of a split tier."""
+    inventory = write(TEN, tmp_path_factory.mktemp("ten"), ansible_host=NOWHERE)
+    run_plan(inventory)
+    return inventory / ".plan/plan.html"
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory):
+    """A page of Chromium."""
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
