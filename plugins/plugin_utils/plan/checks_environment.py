@@ -126,28 +126,29 @@ def hosts_are_alike(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
 
 def proxies_are_trusted(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C15. Where a person names the trusted proxies, every edge is among them, or all people share its rate limit."""
-    found = []
     edges = fleet.running("nginx")
+    lacking: defaultdict[tuple[str, ...], list[Host]] = defaultdict(list)
     for host in _setting(fleet, "TRUSTED_PROXY_IP"):
-        networks = [
-            network for word in re.split(r"[\s,]+", host.environment["TRUSTED_PROXY_IP"]) if (network := _network(word))
-        ]
-        missing = [
+        words = re.split(r"[\s,]+", host.environment["TRUSTED_PROXY_IP"])
+        networks = [network for word in words if (network := _network(word))]
+        missing = tuple(
             edge.address
             for edge in edges
             if edge is not host and not any(ipaddress.ip_address(edge.address) in network for network in networks)
-        ]
-        if missing:
-            found.append(
-                error(
-                    "C15",
-                    (host.name,),
-                    f"{host.name}: TRUSTED_PROXY_IP in mastodon_env lacks {names(missing)}, where nginx runs: "
-                    f"everybody would come from one address, and share its rate limit.",
-                    f"Add {names(missing)} to TRUSTED_PROXY_IP, or leave it out.",
-                )
-            )
-    return found
+        )
+        if missing and host.runs("web", "streaming"):
+            lacking[missing].append(host)
+    return [
+        finding
+        for missing, on in lacking.items()
+        for finding in _refuse(
+            "C15",
+            on,
+            f"TRUSTED_PROXY_IP in mastodon_env lacks {names(missing)}, where nginx runs: everybody would come from one "
+            f"address, and share its rate limit.",
+            f"Add {names(missing)} to TRUSTED_PROXY_IP, or leave it out.",
+        )
+    ]
 
 
 def redis_addresses_are_whole(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
