@@ -139,6 +139,7 @@ class Picture:
 @dataclass(kw_only=True)
 class _Source:
     card: Card
+    hosts: set[str] = field(default_factory=set)
     pools: list[int] = field(default_factory=list)
     purposes: list[str] = field(default_factory=list)
     x: float = 0
@@ -309,6 +310,7 @@ def _bundles(cards: Sequence[Card], flows: Iterable[Mapping[str, Any]]) -> list[
         bundle = found.setdefault(key, _Bundle(number=len(found), target=target, component=component))
         bundle.ports.add(flow["port"])
         entry = bundle.sources.setdefault(source.name, _Source(card=source))
+        entry.hosts.add(flow["from"])
         if flow.get("pool"):
             entry.pools.append(flow["pool"])
         if flow["purpose"] not in entry.purposes:
@@ -437,8 +439,7 @@ def _tabs(bundle: _Bundle) -> list[Tab]:
     name, target = COMPONENTS[bundle.component], bundle.target
     text = f":{ports(bundle.ports)}"
     reason = "\n".join(
-        f"from {_who(source.card)}: {joined(source.purposes)}{_pool_words(source)}"
-        for source in bundle.sources.values()
+        f"from {_who(source)}: {joined(source.purposes)}{_pool_words(source)}" for source in bundle.sources.values()
     )
     made = []
     for below, x in bundle.inlets.items():
@@ -448,7 +449,7 @@ def _tabs(bundle: _Bundle) -> list[Tab]:
         if source.pools:
             downwards = source.card.row <= target.row
             edge = source.card.y + (source.card.height if downwards else 0)
-            why = f"{_who(source.card)} to {name} on {_who(target)}: {joined(source.purposes)}{_pool_words(source)}"
+            why = f"{_who(source)} to {name} on {target.stack.title}: {joined(source.purposes)}{_pool_words(source)}"
             made.append(_tab(source.x, edge, f"pool {span(source.pools)}", "Pool", why, bundle))
     return made
 
@@ -467,14 +468,14 @@ def _tab(x: float, edge: float, text: str, title: str, reason: str, bundle: _Bun
     )
 
 
-def _who(card: Card) -> str:
-    return listed(card.stack.names) if card.stack else "the world"
+def _who(source: _Source) -> str:
+    return listed(source.hosts) if source.card.stack else "the world"
 
 
 def _pool_words(source: _Source) -> str:
     if not source.pools:
         return ""
-    each = " each" if source.card.count > 1 else ""
+    each = " each" if len(source.hosts) > 1 else ""
     return f". At most {span(source.pools)} connections{each}"
 
 

@@ -54,6 +54,8 @@ class Tab:
         self.requests: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        # A window that nobody sees has no focus to give.
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **parameters):
         """Call a method of the protocol; events that come in between are kept."""

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import refusal
+from unit.plan.samples import TEN, TWO_HUNDRED, planned
 
 # What a person or the host gave, and what is made from reasons themselves.
 GIVEN = ("host.", "endpoints.", "reasons.")
@@ -70,3 +73,58 @@ def test_a_host_without_a_component_has_no_such_key(plan_box):
 
     assert "nginx" in plan.as_mapping()
     assert "nginx" not in replace(plan, nginx=None).as_mapping()
+
+
+@pytest.fixture(scope="module", params=[TEN, TWO_HUNDRED], ids=["ten", "two_hundred"])
+def fleet(request):
+    return planned(request.param).as_mapping()
+
+
+def test_every_size_of_a_fleet_has_a_reason_and_every_reason_a_size(fleet):
+    for host in fleet["hosts"].values():
+        paths = [path for path in leaves(host) if not path.startswith(GIVEN)]
+        assert [path for path in paths if reason_of(path, host["reasons"]) is None] == []
+        assert set(host["reasons"]) - {reason_of(path, host["reasons"]) for path in paths} == set()
+
+
+def test_the_table_of_a_fleet_has_a_row_for_hosts_that_are_alike(fleet):
+    lines = fleet["table"].splitlines()
+    assert lines[0].split() == ["hosts", "vCPU", "memory", "planned", "runs"]
+    assert len(lines) < 20
+    assert max(map(len, lines)) < 130
+    named = " ".join(line[: lines[0].index("vCPU")] for line in lines)
+    assert "db1" in named
+    assert "web1, web2" in named or "web1 to web90 (90)" in named
+
+
+def test_the_table_of_a_fleet_shows_sizes_pools_and_memory():
+    table = planned(TEN).table
+    assert (
+        "web1, web2         4     8 GB  #####...........  29%  Puma                4 workers, 5 threads each" in table
+    )
+    assert re.search(r"pool1 .* PgBouncer +\d+ pooled, \d+ in reserve, \d+ clients", table)
+    assert re.search(r"db1 .* PostgreSQL primary +\d+ connections, \d+MB buffers", table)
+    assert re.search(r"feeds1 .* Redis core +\d+mb at most", table)
+
+
+def test_numbers_that_differ_between_hosts_that_are_alike_are_a_span():
+    assert re.search(r"push1 to push30 \(30\) .* Sidekiq +4 processes, \d+ to \d+ threads", planned(TWO_HUNDRED).table)
+
+
+def test_an_assumed_size_is_marked(plan_fleet):
+    tiers = "nginx web streaming sidekiq postgres_primary redis_core"
+    assert "box1: 2 vCPU, 4096 MB, 10.0.0.1, assumed" in plan_fleet({"box1": (None, None, tiers)}, provisional=True).table
+    web, rest = (4, 8192, "web"), (None, None, "nginx streaming sidekiq postgres_primary redis_core")
+    assert "all1, assumed" in plan_fleet({"web1": web, "all1": rest}, provisional=True).table
+
+
+def test_without_a_plan_there_is_no_table(plan_box):
+    assert plan_box(vm_memory_mb="4GB").table == ""
+
+
+def test_a_refusal_holds_all_errors_with_what_to_do(plan_box):
+    assert refusal(()) == ""
+    assert refusal(plan_box(vm_memory_mb="4GB").errors).startswith("One constraint does not hold, and nothing was")
+    text = refusal(plan_box(vm_memory_mb="4GB", web_workers="many").errors)
+    assert text.startswith("2 constraints do not hold, and nothing was changed:\n1. [input] box: ")
+    assert "\n   Type vm_memory_mb: 4096" in text

@@ -28,14 +28,19 @@ PLAYBOOK = """
   tasks:
     - fediops.mastodon.plan:
         file: "{{ file | default(omit) }}"
+        page: "{{ page | default(omit) }}"
+        previous: "{{ previous | default(omit) }}"
+        propose: "{{ propose | default(omit) }}"
+        provisional: "{{ provisional | default(omit) }}"
       register: mastodon_fleet
       run_once: true
     - ansible.builtin.copy:
-        content: "{{ {'plan': mastodon_fleet.plan, 'workers': needs_the_plan} | ansible.builtin.to_json }}"
+        content: "{{ mastodon_fleet | combine({'workers': needs_the_plan}) | ansible.builtin.to_json }}"
         dest: "{{ playbook_dir }}/result.json"
         mode: "0600"
       delegate_to: localhost
       check_mode: false
+      changed_when: false
 """
 
 
@@ -48,12 +53,14 @@ def run(tmp_path):
     def ansible(*command, environment):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    def run(*arguments, variables=None, facts=None, groups=()):
+    def run(*arguments, variables=None, facts=None, groups=(), queue_groups=None):
         cache = tmp_path / "facts"
         tiers = ("nginx", "web", "streaming", "sidekiq", *groups)
         data = {"postgres": "postgres_primary", "redis": "redis_core"}
         inventory = {tier: {"hosts": {"box": None}} for tier in tiers}
         inventory |= {tier: {"children": {part: {"hosts": {"box": None}}}} for tier, part in data.items()}
+        for group, members in (queue_groups or {}).items():
+            inventory["sidekiq"].setdefault("children", {})[group] = {"hosts": dict.fromkeys(members)}
         hosts = {"box": {"ansible_connection": "local", **(BOX if variables is None else variables)}}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "children": inventory}}))
         environment = {
@@ -130,7 +137,7 @@ def test_warnings_are_shown_and_the_run_goes_on(run):
 def test_the_plan_as_a_file(run, tmp_path):
     path = tmp_path / "kept/plan.json"
     checked, _result = run("-e", f"file={path}", "--check")
-    assert "changed=2" in checked.stdout
+    assert "changed=1" in checked.stdout
     assert not path.exists()
     first, result = run("-e", f"file={path}")
     assert json.loads(path.read_text()) == result["plan"]
@@ -145,3 +152,100 @@ def test_the_plan_does_not_enter_the_cache_of_facts(run, tmp_path):
     run()
     cached = "".join(path.read_text() for path in (tmp_path / "facts").rglob("*") if path.is_file())
     assert "max_connections" not in cached
+
+
+def test_another_plan_than_the_last_is_compared_and_shown_as_a_difference(run, tmp_path):
+    path = tmp_path / "kept/plan.json"
+    run("-e", f"file={path}")
+    done, result = run("-e", f"file={path}", "-e", "web_workers=3", "-e", "vm_memory_mb=8192", "--diff")
+    assert done.returncode == 0, told(done)
+    comparison = result["comparison"]
+    assert comparison["hosts"] == ["box"]
+    assert {"service": "Puma", "effect": "restart", "hosts": ["box"]} in comparison["services"]
+    assert "Puma workers" in done.stdout
+    assert "(restart Puma)" in done.stdout
+
+
+def test_a_plan_of_last_week_may_be_what_is_compared_with(run, tmp_path):
+    last_week, path = tmp_path / "last_week.json", tmp_path / "plan.json"
+    run("-e", f"file={last_week}")
+    run("-e", f"file={path}", "-e", "sidekiq_concurrency=7")
+    done, result = run("-e", f"file={path}", "-e", "sidekiq_concurrency=7", "-e", f"previous={last_week}")
+    assert done.returncode == 0, told(done)
+    assert {entry["service"] for entry in result["comparison"]["services"]} >= {"Sidekiq core", "Sidekiq federation"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"hosts": {"box": 1}}'])
+def test_a_file_that_holds_no_plan_is_not_compared_with(run, tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    done, result = run("-e", f"file={path}")
+    assert done.returncode == 0, told(done)
+    assert result["comparison"] is None
+    assert f"Nothing is compared with {path}" in told(done)
+    assert json.loads(path.read_text()) == result["plan"]
+
+
+def test_the_page_is_written_once_and_is_private(run, tmp_path):
+    path = tmp_path / "kept/plan.html"
+    checked, _result = run("-e", f"page={path}", "--check")
+    assert "changed=1" in checked.stdout
+    assert not path.exists()
+    run("-e", f"page={path}", "-e", "mastodon_local_domain=social.example")
+    assert "The plan of social.example" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = run("-e", f"page={path}", "-e", "mastodon_local_domain=social.example")[0]
+    assert "changed=0" in again.stdout
+
+
+def test_for_a_look_unknown_sizes_are_assumed(run):
+    done, result = run("-e", "provisional=true", variables={})
+    assert done.returncode == 0, told(done)
+    assert result["plan"]["hosts"]["box"]["host"]["provisional"] is True
+    assert "[WARNING]: [provisional]" in told(done)
+
+
+def test_for_a_look_what_does_not_hold_is_told_and_not_kept(run, tmp_path):
+    file, page = tmp_path / "plan.json", tmp_path / "plan.html"
+    done, result = run("-e", "provisional=true", "-e", f"file={file}", "-e", f"page={page}", "-e", "web_workers=40")
+    assert done.returncode == 0, told(done)
+    assert result["refusal"].startswith("One constraint does not hold, and nothing was changed:\n1. [C16] box: ")
+    assert not file.exists()
+    assert "error C16" in page.read_text()
+
+
+def test_a_warning_may_be_silenced(run):
+    more = ["-e", "web_workers=3", "-e", "vm_memory_mb=8192"]
+    done, result = run(*more, "-e", '{"mastodon_plan_silenced": ["workers"]}')
+    assert done.returncode == 0, told(done)
+    assert "[workers]" not in told(done)
+    assert result["plan"]["findings"] == []
+
+
+def test_users_ask_for_a_layout_only_where_that_is_asked_for(run):
+    users = ["-e", "mastodon_monthly_active_users=900"]
+    _done, result = run(*users)
+    assert result["plan"]["demand"]["load"]["monthly_active_users"] == 900
+    assert "proposal" not in result
+    done, result = run(*users, "-e", "propose=true")
+    assert done.returncode == 0, told(done)
+    assert result["proposal"]["chosen"]["hosts"]
+    _done, result = run("-e", "propose=true")
+    assert result["proposal"] is None
+
+
+def test_the_child_groups_of_sidekiq_may_have_any_name(run):
+    done, result = run(queue_groups={"mail_and_more": ["box"]})
+    assert done.returncode == 0, told(done)
+    assert result["plan"]["hosts"]["box"]["host"]["sidekiq_group"] == "mail_and_more"
+    done, _result = run(queue_groups={"mail_and_more": ["box"], "the_rest": ["box"]})
+    assert done.returncode != 0
+    for words in ("mail_and_more", "the_rest"):
+        assert words in told(done)
+
+
+def test_secrets_that_must_be_alike_are_compared_and_never_told(run):
+    secret = "f00dcafe" * 16
+    done, result = run("-e", f"mastodon_secret_key_base={secret}", "-vvv")
+    assert done.returncode == 0
+    assert secret not in json.dumps(result)
