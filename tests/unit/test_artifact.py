@@ -84,6 +84,12 @@ def test_site_is_found_by_its_full_name(instance, home):
     assert {role for role in roles if f"fediops.mastodon.{role} : " in tasks} == roles
 
 
+def test_plan_is_shown_without_a_host_to_ask(instance, home):
+    output = run("ansible-playbook", "fediops.mastodon.plan", cwd=instance, home=home)
+    assert "2 vCPU, 4096 MB, 198.18.0.1, assumed" in output
+    assert (instance / "inventory/.plan/plan.html").read_text().startswith("<!DOCTYPE html>")
+
+
 def test_fleet_that_is_planned_and_cannot_be_set_up_yet_is_refused_before_a_host_is_asked(instance, home, tmp_path):
     hosts = yaml.safe_load((instance / "inventory/hosts.yml").read_text())
     hosts["all"]["children"]["web"]["hosts"]["web2"] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
