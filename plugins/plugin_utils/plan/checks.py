@@ -17,6 +17,7 @@ from . import checks_environment, exporters
 from .coefficients import Coefficients
 from .components import memory, pgbouncer, postgres, redis
 from .findings import error, names, warning
+from .inventory import COUNTS
 from .model import LOOPBACK, REQUIRED_TIERS, TIERS, Finding, Fleet, Host, HostPlan, Pool
 from .queues import QUEUES, queue_name
 
@@ -177,7 +178,12 @@ def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
         if have < demand.needed:
             found.append(_too_many_pools(fleet, host, pools, have, demand, c))
         elif have > (limit := _backends(hosts[host.name], c)):
-            found.append(_too_many_backends("C4", fleet, hosts[host.name], demand.needed, limit, c))
+            wanted = max(demand.needed, _least_connections(fleet, hosts, host))
+            found.append(_too_many_backends("C4", fleet, hosts, host, wanted, limit, c))
+        elif host.overrides.postgres_max_connections and have > c.postgres_max_connections_unusual_above:
+            wanted = max(demand.needed, _least_connections(fleet, hosts, host))
+            if have > wanted:
+                found.append(_unusually_many("C4", host, have, wanted))
     return found
 
 
@@ -256,39 +262,50 @@ def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
         clients = _database_clients(hosts) if host is fleet.primary else _ruby_clients(hosts)
         needed = postgres.needed_connections(clients, c)
         have = _max_connections(hosts[host.name])
-        if have < needed:
+        wanted = max(needed, _least_connections(fleet, hosts, host))
+        if have < needed and needed > COUNTS["postgres_max_connections"][1]:
+            message = f"{host.name}: {clients} clients need {needed} connections, which no PostgreSQL should hold."
+            found.append(error("C6", (host.name,), message, "Put a host into the group pgbouncer."))
+        elif have < needed:
             found.append(
                 error(
                     "C6",
                     (host.name,),
                     f"{host.name}: max_connections is {have}, but {clients} clients need {needed}.",
-                    f"Set postgres_max_connections: {needed} or more, or leave it out; or put a host into pgbouncer.",
-                    postgres_max_connections=needed,
+                    f"Set postgres_max_connections: {wanted} or more, or leave it out; or put a host into pgbouncer.",
+                    postgres_max_connections=wanted,
                 )
             )
         elif have > (limit := _backends(hosts[host.name], c)):
-            found.append(_too_many_backends("C6", fleet, hosts[host.name], needed, limit, c))
+            found.append(_too_many_backends("C6", fleet, hosts, host, wanted, limit, c))
         elif have > c.postgres_max_connections_unusual_above:
-            found.append(
-                warning(
-                    "C6",
-                    (host.name,),
-                    f"{host.name}: max_connections is {have}; {needed} are needed. Each one more leaves less memory "
-                    f"to sort in.",
-                    f"Set postgres_max_connections: {needed}, unless something else connects too."
-                    if needed < have
-                    else "Put a host into the group pgbouncer: it serves the same clients with a third.",
-                    **({"postgres_max_connections": needed} if needed < have else {}),
-                )
-            )
+            found.append(_unusually_many("C6", host, have, wanted))
     return found
 
 
+def _least_connections(fleet: Fleet, hosts: Hosts, host: Host) -> int:
+    """What a replica must have because its primary has it (C10); advice below that would only lead there."""
+    return 0 if host is fleet.primary else _max_connections(hosts[fleet.primary.name])
+
+
+def _unusually_many(constraint: str, host: Host, have: int, needed: int) -> Finding:
+    """Not wrong, but more than a PostgreSQL of this kind usually serves well."""
+    message = (
+        f"{host.name}: max_connections is {have}; {needed} are needed. Each one more leaves less memory to sort in."
+    )
+    if needed < have:
+        advice = f"Set postgres_max_connections: {needed}, unless something else connects too."
+        return warning(constraint, (host.name,), message, advice, postgres_max_connections=needed)
+    advice = "Put a host into the group pgbouncer: it serves the same clients with a third."
+    return warning(constraint, (host.name,), message, advice)
+
+
 def _too_many_backends(
-    constraint: str, fleet: Fleet, plan: HostPlan, needed: int, limit: int, c: Coefficients
+    constraint: str, fleet: Fleet, hosts: Hosts, host: Host, needed: int, limit: int, c: Coefficients
 ) -> Finding:
     """C4 or C6 broken: PostgreSQL may not hold more backends than its memory does when all of them idle."""
-    host, have = plan.host, _max_connections(plan)
+    plan = hosts[host.name]
+    have = _max_connections(plan)
     message = (
         f"{host.name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB even when idle, and "
         f"{limit * c.postgres_idle_backend_mb} MB are left for them."
@@ -304,7 +321,7 @@ def _too_many_backends(
     if host is fleet.primary and pools_by_hand and largest and not by_hand:
         advice = f"Set pgbouncer_pool_size: {largest} or less on {names(pooler.name for pooler in poolers)}."
         return error(constraint, (pooler.name for pooler in poolers), message, advice, pgbouncer_pool_size=largest)
-    memory_mb = _memory_for_backends(fleet, plan, c)
+    memory_mb = _memory_for_backends(fleet, hosts, plan, c)
     lower = (
         f"Lower or leave out postgres_max_connections on {host.name}, or give it" if by_hand else f"Give {host.name}"
     )
@@ -454,7 +471,7 @@ def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
     for name, plan in hosts.items():
         host, used_mb = plan.host, plan.memory.used_mb
         if not memory.fits(host, used_mb, c):
-            found.append(_too_little_memory(fleet, plan, c))
+            found.append(_too_little_memory(fleet, hosts, plan, c))
         elif plan.memory.swap_advised_mb:
             found.append(
                 warning(
@@ -468,14 +485,14 @@ def memory_suffices(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
     return found
 
 
-def _too_little_memory(fleet: Fleet, plan: HostPlan, c: Coefficients) -> Finding:
+def _too_little_memory(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficients) -> Finding:
     """C16 broken: what was set by hand, and the least memory that carries it."""
     host = plan.host
     ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
     streaming = len(plan.streaming.processes) if plan.streaming else 0
     needed_mb = memory.memory_for(fleet, host, ruby_mb, streaming, c)
     if plan.postgres and _max_connections(plan) > _backends(plan, c):
-        needed_mb = max(needed_mb, _memory_for_backends(fleet, plan, c))
+        needed_mb = max(needed_mb, _memory_for_backends(fleet, hosts, plan, c))
     by_hand = [
         variable
         for variable, tier in (
@@ -671,14 +688,15 @@ def _backends(plan: HostPlan, c: Coefficients) -> int:
     return postgres.memory_limit(ram_mb, c)
 
 
-def _memory_for_backends(fleet: Fleet, plan: HostPlan, c: Coefficients) -> int:
+def _memory_for_backends(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficients) -> int:
     """A memory_mb with which PostgreSQL of the host holds the backends that it may have to.
 
-    Where its clients come without a pooler, and some from the host itself, these grow with its memory.
+    Where its clients come without a pooler, and some from hosts of PostgreSQL, these grow with the memory advised.
     """
     have = max(_max_connections(plan), c.postgres_max_connections_minimum)
     if not fleet.running("pgbouncer") and plan.host.overrides.postgres_max_connections is None:
-        have += ceil(_growth(fleet, plan, c) * c.postgres_client_headroom) + c.postgres_connections_step
+        growth = sum(_growth(fleet, hosts[host.name], c) for host in (fleet.primary, *fleet.replicas))
+        have += ceil(growth * c.postgres_client_headroom) + c.postgres_connections_step
     streaming = len(plan.streaming.processes) if plan.streaming else 0
     low, high = plan.host.memory_mb, 2**24
     while low < high:

@@ -29,7 +29,7 @@ GROUPS = (*TIERS, *(part for parts in PARTS.values() for part in parts), "builde
 
 SIZES = ("vm_vcpus", "vm_memory_mb", "vm_address")
 # Inventory variable: field of Overrides, least and greatest value.
-_COUNTS = {
+COUNTS = {
     "web_workers": (0, 64),
     "web_threads": (1, 64),
     "streaming_processes": (1, 32),
@@ -39,7 +39,7 @@ _COUNTS = {
     "pgbouncer_pool_size": (1, 10000),
     "pgbouncer_max_client_conn": (20, 1_000_000),
 }
-OVERRIDES = (*_COUNTS, "sidekiq_queues")
+OVERRIDES = (*COUNTS, "sidekiq_queues")
 # What must be the same on every host that runs Mastodon. Some are secret: they are compared, and never shown.
 ALIKE = (
     "mastodon_local_domain",
@@ -196,7 +196,7 @@ def _read_host(
 
     vcpus = count("vm_vcpus", 1, 1024, 2)
     memory_mb = count("vm_memory_mb", *_MEMORY_MB, 4096)
-    counts = {variable: count(variable, *limits, limits[0] or 1) for variable, limits in _COUNTS.items()}
+    counts = {variable: count(variable, *limits, limits[0] or 1) for variable, limits in COUNTS.items()}
     address, wrong = _read_address(name, given.get("vm_address"))
     findings += wrong
     environment, wrong = _read_environment(name, given.get("mastodon_env"))

@@ -267,12 +267,13 @@ def budget(
 
 
 def _given(host: Host) -> tuple[int | None, int | None, int | None]:
-    """Workers, Sidekiq processes and streaming processes that a person fixed."""
+    """Workers, Sidekiq processes and streaming processes that a person fixed, be it for all hosts at once."""
     overrides = host.overrides
+    streaming = overrides.streaming_processes if host.runs("streaming") else None
     processes = overrides.sidekiq_processes
     if processes is None and overrides.sidekiq_queues and len(overrides.sidekiq_queues) > 1:
         processes = len(overrides.sidekiq_queues)
-    return overrides.web_workers, processes, overrides.streaming_processes
+    return overrides.web_workers, processes, streaming
 
 
 def _process_mb(host: Host, c: Coefficients) -> int:
