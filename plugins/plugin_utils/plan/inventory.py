@@ -24,7 +24,7 @@ PARTS: dict[str, dict[str, str]] = {
     },
 }
 _LEADERS = {"postgres": "postgres_primary", "redis": "redis_core"}
-_AT_MOST_ONE = ("redis_cache", "redis_sidekiq", "metrics")
+_AT_MOST_ONE = ("redis_cache", "redis_sidekiq", "metrics", "builder")
 GROUPS = (*TIERS, *(part for parts in PARTS.values() for part in parts), "builder")
 
 SIZES = ("vm_vcpus", "vm_memory_mb", "vm_address")
@@ -247,7 +247,8 @@ def _read_address(name: str, value: object) -> tuple[str, list[Finding]]:
         address = ipaddress.ip_address(str(value))
     except ValueError:
         address = None
-    if address and not (address.is_multicast or address.is_unspecified or address.is_link_local):
+    nobody = address is None or address.is_multicast or address.is_unspecified or address.is_link_local
+    if not nobody and "%" not in str(value):
         return str(address), []
     return "", [
         _input(

@@ -479,6 +479,7 @@ class TestBetweenHosts:
             ({"redis1": (2, 3972, "redis_core redis_cache")}, "redis1 is in redis_core and redis_cache"),
             (dict.fromkeys(("c1", "c2"), (2, 3972, "redis_cache")), "redis_cache has 2 hosts (c1, c2)"),
             (dict.fromkeys(("m1", "m2"), (2, 3972, "metrics")), "metrics has 2 hosts (m1, m2)"),
+            (dict.fromkeys(("b1", "b2"), (2, 3972, "builder")), "builder has 2 hosts (b1, b2)"),
             ({"idle": (2, 3972, "europe")}, "idle is in none of the groups nginx, web"),
             ({"work2": (2, 3972, "sidekiq sidekiq_a sidekiq_b")}, "work2 is in sidekiq_a and sidekiq_b"),
             ({"web2": (4, 7946, "web", {"vm_address": "10.0.0.2"})}, "web1 and web2 have the same vm_address 10.0.0.2"),

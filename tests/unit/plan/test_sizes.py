@@ -156,3 +156,14 @@ def test_everything_of_one_box_stays_on_loopback(plan_box):
     }
     binds = {box["web"]["bind"], *box["postgres"]["bind"], *box["redis"]["bind"]}
     assert binds | {process["bind"] for process in box["streaming"]["processes"]} == {"127.0.0.1"}
+
+
+def test_one_box_with_a_pooler_and_metrics(plan_box):
+    plan = plan_box(groups={"pgbouncer": ["box"], "metrics": ["box"]}, vm_vcpus=4, vm_memory_mb=8192)
+    assert plan.errors == ()
+    box = plan.as_mapping()["hosts"]["box"]
+    assert box["endpoints"]["database"] == {"host": "127.0.0.1", "port": 6432}
+    assert box["endpoints"]["postgres"] == {"host": "127.0.0.1", "port": 5432}
+    assert (box["pgbouncer"]["bind"], box["postgres"]["bind"]) == (["127.0.0.1"], ["127.0.0.1"])
+    rows = {row["what"]: row["mb"] for row in box["memory"]["budget"]}
+    assert (rows["pgbouncer"], rows["metrics"], rows["exporter"]) == (32, 520, 150)
