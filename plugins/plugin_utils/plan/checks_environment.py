@@ -44,7 +44,7 @@ def prepared_statements_are_known(fleet: Fleet, hosts: Hosts, c: Coefficients) -
     ):
         return []
     asked = ("PREPARED_STATEMENTS", "REPLICA_PREPARED_STATEMENTS")
-    on = [host for host in _users(fleet) if any(host.environment.get(name) == "true" for name in asked)]
+    on = [host for host in _users(fleet) if any(_is_on(host.environment.get(name, "")) for name in asked)]
     return _refuse(
         "C7",
         on,
@@ -234,6 +234,11 @@ def _users(fleet: Fleet) -> list[Host]:
 def _setting(fleet: Fleet, name: str) -> list[Host]:
     """The hosts of the application whose mastodon_env has the variable."""
     return [host for host in _users(fleet) if name in host.environment]
+
+
+def _is_on(value: str) -> bool:
+    """True if config/database.yml takes the value for true: all that YAML does not read as false, or as nothing."""
+    return value.lower() not in ("", "false", "no", "off", "n", "null", "~")
 
 
 def _refuse(constraint: str, on: Iterable[Host], message: str, advice: str) -> list[Finding]:

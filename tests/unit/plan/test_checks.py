@@ -146,6 +146,96 @@ PAIRS = [
         id="C18-never",
     ),
 ]
+APPLICATION = ("edge", "web1", "web2", "sk1", "sk2")
+WHOLE = "redis://:password@10.0.0.30:6379/0"
+
+
+def environment(*names, fleet=SPLIT, **values):
+    """The fleet with variables added to Mastodon's environment on some hosts."""
+    return fleet.with_variables(*names, mastodon_env=values)
+
+
+def without_statements(fleet):
+    return fleet.with_settings(mastodon_plan_coefficients={"pgbouncer_max_prepared_statements": 0})
+
+
+ENVIRONMENT_PAIRS = [
+    pytest.param("C3", environment("db1", DB_POOL=25), environment("web1", DB_POOL=25), id="C3-pool-of-all-processes"),
+    *(
+        pytest.param(
+            "C7",
+            environment("web1", PREPARED_STATEMENTS=asked),
+            without_statements(environment("web1", PREPARED_STATEMENTS=asked)),
+            id=f"C7-{asked}",
+        )
+        for asked in (True, "yes", "1")
+    ),
+    pytest.param(
+        "C7",
+        without_statements(environment("sk1", REPLICA_PREPARED_STATEMENTS=False)),
+        without_statements(environment("sk1", REPLICA_PREPARED_STATEMENTS=True)),
+        id="C7-replica",
+    ),
+    pytest.param(
+        "C9",
+        environment(*APPLICATION, DATABASE_URL="postgres://mastodon@10.0.0.6/mastodon_production"),
+        environment(*APPLICATION, DATABASE_URL="postgres://mastodon@10.0.0.6/m?application_name=web"),
+        id="C9-address",
+    ),
+    pytest.param("C9", environment("db1", PGAPPNAME="x"), environment("sk1", PGAPPNAME="x"), id="C9-libpq"),
+    pytest.param("C11", environment("edge", DB_SSLMODE="disable"), environment("edge", DB_SSLMODE="prefer"), id="C11"),
+    pytest.param(
+        "C13",
+        SPLIT.with_variables(*APPLICATION, mastodon_secret_key_base="one-secret"),
+        SPLIT.with_variables(*APPLICATION, mastodon_secret_key_base="one-secret").with_variables(
+            "web2", mastodon_secret_key_base="another-secret"
+        ),
+        id="C13-key",
+    ),
+    pytest.param(
+        "C13",
+        SPLIT.with_variables(*APPLICATION, mastodon_version="v4.6.5"),
+        SPLIT.with_variables(*APPLICATION, mastodon_version="v4.6.5").with_variables("sk2", mastodon_version="v4.6.4"),
+        id="C13-revision",
+    ),
+    pytest.param(
+        "C19",
+        environment(*APPLICATION, CACHE_REDIS_URL=WHOLE),
+        environment(*APPLICATION, CACHE_REDIS_HOST="10.0.0.30"),
+        id="C19-parts",
+    ),
+    pytest.param(
+        "C19",
+        environment("web1", "web2", "sk1", "sk2", SIDEKIQ_REDIS_URL=WHOLE),
+        environment("web1", "web2", "sk1", SIDEKIQ_REDIS_URL=WHOLE),
+        id="C19-one-host-lacks-it",
+    ),
+    pytest.param("C20", environment("web1", AUTHORIZED_FETCH=True), environment("web1", SELF_DESTRUCT="x"), id="C20"),
+]
+
+
+@pytest.mark.parametrize(("constraint", "inside", "outside"), ENVIRONMENT_PAIRS)
+def test_the_environment_just_inside_just_outside_and_back(constraint, inside, outside):
+    assert planned(inside).errors == ()
+    plan = planned(outside)
+    assert constraints(plan) == {constraint}
+    for finding in plan.errors:
+        assert [name for name in finding.hosts if name not in finding.message + finding.advice] == []
+        # Keys are compared and never shown.
+        assert "secret" not in (finding.message + finding.advice).replace("mastodon_secret_key_base", "")
+    # Leave it out, as each of them advises, or set it once for all hosts.
+    unset = {"mastodon_env": None, "mastodon_secret_key_base": None, "mastodon_version": None}
+    assert planned(outside.with_variables(*outside.hosts, **unset)).errors == ()
+
+
+def test_c15_an_edge_that_the_application_does_not_trust():
+    edge = SPLIT.hosts["edge"]["vm_address"]
+    for trusted, expected in ((edge, set()), ("10.0.0.0/24", set()), ("10.9.0.0/24", {"C15"})):
+        plan = planned(environment("web1", "web2", TRUSTED_PROXY_IP=f"127.0.0.1,{trusted}"))
+        assert constraints(plan) == expected
+        assert all(f"Add {edge} to TRUSTED_PROXY_IP" in finding.advice for finding in plan.errors)
+
+
 # What a finding cannot put into a number: the constraint, and what somebody does who reads the advice.
 IN_WORDS = {
     "C1": lambda fleet: fleet.with_variables("sk1", "sk2", sidekiq_queues=None),
@@ -268,6 +358,13 @@ def test_warnings(constraint, inside, outside):
     assert constraint in constraints(plan, "warning")
     remedy = next(finding.remedy for finding in plan.warnings if finding.constraint == constraint)
     assert constraint not in constraints(planned(outside.with_variables("box", **remedy)), "warning")
+
+
+def test_c4_many_connections_beside_poolers_are_warned_about():
+    assert planned(with_connections(250)).findings == ()
+    plan = planned(with_connections(251))
+    assert {(finding.constraint, finding.severity) for finding in plan.findings} == {("C4", "warning")}
+    assert [finding.hosts for finding in plan.findings] == [("db1",)]
 
 
 # --- What no inventory can break: the plan is spoilt by hand, and the check that guards the library must see it.
