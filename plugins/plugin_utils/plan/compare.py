@@ -6,8 +6,8 @@ Both plans are plain data, as `Plan.as_mapping` makes them and as a file of JSON
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .stacks import leaves
@@ -44,6 +44,7 @@ _APPLICATION = ("web", "streaming", "sidekiq")
 # Strongest first: of several effects on a service only one happens.
 _EFFECTS = ("start", "stop", "restart", "reload")
 _NOT_COMPARED = ("memory", "reasons")
+_PROCESS, _FEW = f"{COMPONENTS['sidekiq']} ", 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
 
 
 def describe_changes(comparison: Comparison) -> str:
-    """The comparison as text for the terminal."""
+    """The comparison as text for the terminal; what happens to many processes in the same way is told once."""
     if not comparison:
         return "Nothing differs from the last plan."
     lines = []
@@ -135,19 +136,57 @@ def describe_changes(comparison: Comparison) -> str:
         lines.append(f"New: {listed(comparison.added)}")
     if comparison.removed:
         lines.append(f"Gone: {listed(comparison.removed)}")
-    width = max((len(change.what) for change in comparison.changes), default=0)
+    changes = _told_once(comparison.changes)
+    width = max((len(change.what) for change in changes), default=0)
     hosts: tuple[str, ...] = ()
-    for change in sorted(comparison.changes, key=lambda change: change.hosts):
+    for change in sorted(changes, key=lambda change: change.hosts):
         if change.hosts != hosts:
             hosts = change.hosts
             lines.append(listed(hosts))
         effect = f"   ({change.effect} {joined(change.services)})" if change.services else ""
-        values = f"{shown(change.before)} -> {shown(change.after)}"
-        lines.append(f"  {change.what:<{width}}  {values}{effect}")
+        lines.append(f"  {change.what:<{width}}  {shown(change.before)} -> {shown(change.after)}{effect}")
     lines += [
-        f"{entry['service']}: {entry['effect']} on {listed(entry['hosts'])}" for entry in comparison.services
+        f"{entry['service']}: {entry['effect']} on {listed(entry['hosts'])}"
+        for entry in _services_told_once(comparison.services)
     ] or ["No service that runs is restarted or reloaded."]
     return "\n".join(lines)
+
+
+def _told_once(changes: Sequence[Change]) -> list[Change]:
+    """The changes, with those of Sidekiq's processes together where the same happens to more than a few."""
+    told: list[Change] = []
+    alike: dict[tuple[str, str | None, str | None, str], list[Change]] = {}
+    for change in changes:
+        process = next((service for service in change.services if service.startswith(_PROCESS)), None)
+        if process is None:
+            told.append(change)
+        else:
+            what = change.what.removeprefix(process).strip()
+            alike.setdefault((what, change.before, change.after, change.effect), []).append(change)
+    for (what, *_values), found in alike.items():
+        if len(found) <= _FEW:
+            told += found
+        else:
+            hosts = tuple(sorted({host for change in found for host in change.hosts}))
+            told.append(replace(found[0], hosts=hosts, what=f"{_many(len(found))}: {what}", services=("them",)))
+    return told
+
+
+def _services_told_once(services: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What happens to services, with Sidekiq's processes together where it happens to more than a few."""
+    processes = [entry for entry in services if entry["service"].startswith(_PROCESS)]
+    if len(processes) <= _FEW:
+        return list(services)
+    told = [entry for entry in services if entry not in processes]
+    for effect in dict.fromkeys(entry["effect"] for entry in processes):
+        alike = [entry for entry in processes if entry["effect"] == effect]
+        hosts = {host for entry in alike for host in entry["hosts"]}
+        told.append({"service": _many(len(alike)), "effect": effect, "hosts": hosts})
+    return told
+
+
+def _many(count: int) -> str:
+    return f"{count} process{'' if count == 1 else 'es'} of {COMPONENTS['sidekiq']}"
 
 
 _Difference = tuple[str, str | None, str | None, tuple[str, ...], str]

@@ -57,6 +57,7 @@ class Cell:
     y: float
     component: str
     title: str
+    port: str
     chips: tuple[Chip, ...]
 
 
@@ -174,7 +175,7 @@ def draw(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]], *, width: 
     """The picture of a fleet, `width` wide with at most `columns` cards beside each other."""
     rows = _rows(stacks, columns, _WIDE_SPACE if width > 600 else _NARROW_SPACE)
     for row in rows:
-        _spread(row, width)
+        _spread(row, width, alone=len(stacks) == 1)
     cards = [card for row in rows for card in row]
     bundles = _bundles(cards, flows)
     _connect(bundles)
@@ -211,13 +212,13 @@ def _rows(stacks: Sequence[Stack], columns: int, space: _Space) -> list[list[Car
     return rows
 
 
-def _spread(row: list[Card], width: float) -> None:
+def _spread(row: list[Card], width: float, *, alone: bool) -> None:
     """Give the cards of a row their widths and places, and fill them."""
     space = row[0].space
     room = (width - 2 * space.margin - space.gutter * (len(row) - 1)) / len(row)
     for card in row:
         card.width = min(room, _widest(card))
-        _fill(card)
+        _fill(card, alone=alone)
     taken = sum(card.width for card in row) + space.gutter * (len(row) - 1)
     x = (width - taken) / 2
     for card in row:
@@ -235,8 +236,11 @@ def _widest(card: Card) -> float:
     return 690 if len(card.stack.components) > 4 else 470 if len(card.stack.components) > 2 else 300
 
 
-def _fill(card: Card) -> None:
-    """Place what is in a card, relative to its corner, and so find its height."""
+def _fill(card: Card, *, alone: bool) -> None:
+    """Place what is in a card, relative to its corner, and so find its height.
+
+    alone: there is no other card, so that no line will show the ports.
+    """
     stack = card.stack
     if stack is None:
         card.height = 34
@@ -261,7 +265,8 @@ def _fill(card: Card) -> None:
             x = padding + column * (cell_width + padding)
             title = f"{COMPONENTS[component]} {stack.role(component)}".rstrip()
             chips, bottom = _chips(stack.figures(component), x, y + 10, cell_width)
-            card.cells.append(Cell(x=x, y=y, component=component, title=title, chips=tuple(chips)))
+            port = _port(stack.first, component) if alone else ""
+            card.cells.append(Cell(x=x, y=y, component=component, title=title, port=port, chips=tuple(chips)))
             bottoms.append(bottom)
         y = max(bottoms) + 17
     card.memory_y = y + 6
@@ -269,6 +274,14 @@ def _fill(card: Card) -> None:
     card.memory = _fitting([f"{percent} % of the memory planned", f"{percent} % planned"], inner)
     card.bar = _bar(stack, padding, inner)
     card.height = card.memory_y + 34
+
+
+def _port(plan: Mapping[str, Any], component: str) -> str:
+    """Where a component listens for the others of its host, as ":3000"; nginx listens for the world."""
+    part = plan.get(component, {})
+    listening = [part["port"]] if "port" in part else [process.get("port") for process in part.get("processes", ())]
+    found = [port for port in listening if port]
+    return f":{ports(found)}" if found else ""
 
 
 def _chips(figures: Sequence[Figure], left: float, top: float, width: float) -> tuple[list[Chip], float]:

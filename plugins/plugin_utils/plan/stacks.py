@@ -6,6 +6,7 @@ Reads a plan as plain data, as `Plan.as_mapping` makes it and as a file of JSON 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _FIGURES = {
 }
 _ONE = {"workers": "worker", "processes": "process"}
 _ROLES = ("", "primary", "core", "replica", "cache", "sidekiq")
+# Names in a path that say nothing to a person who sees the component.
+_BETWEEN = re.compile(r"^(settings|sysctl|pools|processes|budget)\.")
 _NOT_SIZES = ("host", "endpoints", "reasons")
 
 
@@ -151,7 +154,7 @@ class Stack:
         for plan in self.plans:
             for path, value in leaves({key: part for key, part in plan.items() if key not in _NOT_SIZES}):
                 part, _dot, rest = path.partition(".")
-                what = rest.removeprefix("settings.").removeprefix("sysctl.").replace("processes.", "")
+                what = _BETWEEN.sub("", rest)
                 entry = found.setdefault((part, what, value), (reason_of(path, plan["reasons"]), []))
                 entry[1].append(plan["host"]["name"])
         return [
@@ -159,7 +162,7 @@ class Stack:
                 component=part,
                 what=what,
                 value=value,
-                reason=reason.removeprefix(f"{value} = "),
+                reason=without_value(reason),
                 hosts="" if len(hosts) == len(self.plans) else listed(hosts),
             )
             for (part, what, value), (reason, hosts) in found.items()
@@ -201,6 +204,11 @@ def reason_of(path: str, reasons: Mapping[str, str]) -> str:
     return reasons.get(path, "")
 
 
+def without_value(reason: str) -> str:
+    """A reason where the value that it begins with is shown beside it: "one a vCPU" of "4 = one a vCPU"."""
+    return reason.split(" = ", 1)[-1]
+
+
 def _kind(plan: Mapping[str, Any]) -> tuple[Any, ...]:
     host, web = plan["host"], plan.get("web", {})
     counts = [len(plan.get(part, {}).get("processes", ())) for part in ("streaming", "sidekiq")]
@@ -232,7 +240,7 @@ def _reason_of_figure(plan: Mapping[str, Any], component: str, path: str) -> str
     head, _dot, key = path.partition(".")
     entries = plan[component].get(head)
     if not isinstance(entries, list) or not key:
-        return reason_of(f"{component}.{path}", plan["reasons"])
+        return without_value(reason_of(f"{component}.{path}", plan["reasons"]))
     paths = [f"{component}.{head}.{entry['name']}.{key}" for entry in entries]
     return "\n".join(
         f"{entry['name']}: {reason_of(path, plan['reasons'])}" for entry, path in zip(entries, paths, strict=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from e2e.fleet import CHECKOUT
-from unit.plan.samples import TEN, write
+from unit.plan.samples import ONE, TEN, TWO_HUNDRED, write
 
 from .browser import browser
 
@@ -42,10 +42,10 @@ def run_plan():
     return run
 
 
-@pytest.fixture(scope="session")
-def plan_page(run_plan, tmp_path_factory):
-    """The page of a split tier."""
-    inventory = write(TEN, tmp_path_factory.mktemp("ten"), ansible_host=NOWHERE)
+@pytest.fixture(scope="session", params=[ONE, TEN, TWO_HUNDRED], ids=["one", "ten", "two_hundred"])
+def plan_page(run_plan, tmp_path_factory, request):
+    """The page of a fleet."""
+    inventory = write(request.param, tmp_path_factory.mktemp("inventory"), ansible_host=NOWHERE)
     run_plan(inventory)
     return inventory / ".plan/plan.html"
 

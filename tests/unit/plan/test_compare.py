@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import pytest
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import compare, describe_changes
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
+from unit.plan.samples import SETTINGS, TWO_HUNDRED, inventory
 
 
 @pytest.fixture
@@ -111,6 +114,19 @@ def test_hosts_that_come_and_go_are_named_and_what_is_alike_is_told_once(box):
     text = describe_changes(comparison)
     for words in ("New: web5", "Gone: old1", "Puma workers  1 -> 7   (restart Puma)", "Puma: restart on web1 to web4"):
         assert words in text
+
+
+def test_what_happens_to_many_processes_is_told_once():
+    hosts, groups = inventory(TWO_HUNDRED)
+    old = from_inventory(hosts, groups, SETTINGS).as_mapping()
+    for name in groups["sidekiq_push"]:
+        hosts[name]["sidekiq_concurrency"] = 20
+    comparison = compare(old, from_inventory(hosts, groups, SETTINGS).as_mapping())
+    assert len(comparison.services) > 100
+    text = describe_changes(comparison)
+    assert "120 processes of Sidekiq: restart on push1 to push30" in text
+    assert re.search(r"\n  \d+ processes of Sidekiq: concurrency +5 -> 20   \(restart them\)", text)
+    assert len(text.splitlines()) < 30
 
 
 def test_the_comparison_is_plain_data(box):
