@@ -51,11 +51,11 @@ def _fleet_table(stacks: list[Stack]) -> str:
     lines = [heading.rstrip()]
     for stack, name in zip(stacks, names, strict=True):
         percent = round(100 * stack.used_mb / stack.memory_mb)
-        bar = _bar(stack.used_mb, stack.memory_mb, _SHORT_BAR_WIDTH)
+        meter = _bar(stack.used_mb, stack.memory_mb, _SHORT_BAR_WIDTH)
         if len(name) > width:
             lines.append(name)
             name = ""
-        left = f"{name:<{width}}  {stack.vcpus:>4}  {size_of(stack.memory_mb):>7}  {bar} {percent:>3}%"
+        left = f"{name:<{width}}  {stack.vcpus:>4}  {size_of(stack.memory_mb):>7}  {meter} {percent:>3}%"
         for component in stack.components:
             lines.append(f"{left}  {_component(stack, component)}".rstrip())
             left = " " * len(left)

@@ -90,7 +90,7 @@ class Card:
     memory: str = ""
     memory_y: float = 0
     cells: list[Cell] = field(default_factory=list)
-    bar: list[Segment] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
 
     @property
     def middle(self) -> float:
@@ -272,7 +272,7 @@ def _fill(card: Card, *, alone: bool) -> None:
     card.memory_y = y + 6
     percent = round(100 * stack.used_mb / stack.memory_mb)
     card.memory = _fitting([f"{percent} % of the memory planned", f"{percent} % planned"], inner)
-    card.bar = _bar(stack, padding, inner)
+    card.segments = _bar(stack, padding, inner)
     card.height = card.memory_y + 34
 
 

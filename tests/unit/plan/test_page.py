@@ -170,7 +170,7 @@ def test_everything_is_inside_the_picture(picture):
         for cell in card.cells:
             assert all(chip.x + chip.width <= card.width for chip in cell.chips)
             assert all(chip.y + 22 <= card.memory_y for chip in cell.chips)
-        assert sum(segment.width for segment in card.bar) <= card.width - 2 * card.space.padding + 0.1
+        assert sum(segment.width for segment in card.segments) <= card.width - 2 * card.space.padding + 0.1
         assert text_width(card.title, 14) <= card.width
     for line in picture.lines:
         numbers = [float(number) for number in re.findall(r"-?[0-9.]+", line.path)]
