@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
@@ -107,8 +107,20 @@ def _variables_of(host: Mapping[str, Any]) -> dict[str, Any]:
         "vm_memory_mb": facts.get("memtotal_mb"),
         "vm_address": next((address["address"] for address in addresses if address.get("address")), None),
     }
-    declared = {name: _plain(host[name]) for name in HOST_VARIABLES if name in host and host[name] is not None}
-    return {**found, **declared, "found_memory_mb": found["vm_memory_mb"]}
+    declared = {name: _plain(_value_of(host, name)) for name in HOST_VARIABLES if name in host}
+    known = {name: value for name, value in declared.items() if value is not None}
+    return {**found, **known, "found_memory_mb": found["vm_memory_mb"]}
+
+
+def _value_of(host: Mapping[str, Any], name: str) -> Any:
+    """The value of a variable; None for an environment of Mastodon's that is made from the plan, which there is not."""
+    try:
+        return host[name]
+    except AnsibleUndefinedVariable as error:
+        if name != "mastodon_env" or not any(plan in str(error) for plan in ("mastodon_plan", "mastodon_fleet")):
+            raise
+        Display().warning(f"mastodon_env of {host['inventory_hostname']} reads the plan, so the plan cannot check it.")
+        return None
 
 
 def _child_groups(hostvars: Any) -> dict[str, list[str]] | None:

@@ -244,6 +244,15 @@ def test_the_child_groups_of_sidekiq_may_have_any_name(run):
         assert words in told(done)
 
 
+def test_an_environment_that_reads_the_plan_does_not_stop_it(run):
+    done, result = run(variables={**BOX, "mastodon_env": {"A": "{{ mastodon_plan.web.workers }}"}})
+    assert done.returncode == 0, told(done)
+    assert result["workers"] == 1
+    assert "mastodon_env of box reads the plan" in told(done)
+    done, _result = run(variables={**BOX, "web_workers": "{{ mastodon_plan.web.workers }}"})
+    assert done.returncode != 0
+
+
 def test_secrets_that_must_be_alike_are_compared_and_never_told(run):
     secret = "f00dcafe" * 16
     done, result = run("-e", f"mastodon_secret_key_base={secret}", "-vvv")
