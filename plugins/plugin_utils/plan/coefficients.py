@@ -220,10 +220,12 @@ def read_coefficients(given: Mapping[str, object] | None) -> Coefficients:
         except ValueError:
             number = -1
         least = 0 if name in _MAY_BE_ZERO else 1e-9
-        if isinstance(value, bool) or not least <= number < 10**7:
+        # A quarter is 0.25; who types 25 means it, but would be told to buy terabytes.
+        share = name.endswith("_share") or "_share_" in name
+        if isinstance(value, bool) or not least <= number <= (1 if share else 10**7):
             raise ValueError(
                 f"mastodon_plan_coefficients: {name} is {value!r}; allowed: a positive "
-                f"{'whole number' if whole else 'number'}, such as {name}: {known[name]}"
+                f"{'whole number' if whole else 'number'}{' up to 1' if share else ''}, such as {name}: {known[name]}"
             )
         chosen[name] = number
     return Coefficients(**chosen)

@@ -245,6 +245,8 @@ def _read_address(name: str, value: object) -> tuple[str, list[Finding]]:
         return "", []
     try:
         address = ipaddress.ip_address(str(value))
+        # ::ffff:192.0.2.10 is 192.0.2.10, and only one host has it.
+        address = getattr(address, "ipv4_mapped", None) or address
     except ValueError:
         address = None
     nobody = address is None or address.is_multicast or address.is_unspecified or address.is_link_local

@@ -165,6 +165,11 @@ SETTINGS = [
     ({"mastodon_plan_coefficients": {"web_worker_gb": 1}}, ["no coefficient 'web_worker_gb'", "web_worker_mb"]),
     ({"mastodon_plan_coefficients": {"web_worker_mb": "512M"}}, ["web_worker_mb is '512M'", "web_worker_mb: 400"]),
     ({"mastodon_plan_coefficients": {"redis_share": -0.1}}, ["redis_share is -0.1", "a positive number"]),
+    (
+        {"mastodon_plan_coefficients": {"postgres_share": 25}},
+        ["postgres_share is 25", "up to 1", "postgres_share: 0.25"],
+    ),
+    ({"mastodon_plan_coefficients": {"web_worker_mb": True}}, ["web_worker_mb is True", "whole number"]),
     ({"mastodon_plan_coefficients": [1]}, ["mastodon_plan_coefficients is [1]", "a mapping"]),
 ]
 
@@ -182,6 +187,12 @@ FLEETS = [
         "inventory",
         ["web1 and web2", "10.0.0.3"],
         id="one address twice",
+    ),
+    pytest.param(
+        FLEET.with_variables("web2", vm_address="::ffff:10.0.0.3"),
+        "inventory",
+        ["web1 and web2", "10.0.0.3"],
+        id="one address in two notations",
     ),
     pytest.param(
         FLEET.with_settings(mastodon_s3_enabled=False),
