@@ -12,7 +12,7 @@ from .words import COMPONENTS, size_of
 if TYPE_CHECKING:
     from .model import Finding
 
-_BAR_WIDTH, _SHORT_BAR_WIDTH = 40, 16
+_BAR_WIDTH, _SHORT_BAR_WIDTH = 40, 10
 _NAMES_WIDTH = 34
 
 

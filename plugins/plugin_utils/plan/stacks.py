@@ -20,8 +20,9 @@ _FIGURES = {
     "streaming": (("processes", "processes"), ("connections each", "db_pool")),
     "sidekiq": (("processes", "processes"), ("threads", "processes.concurrency")),
     "pgbouncer": (
-        ("pooled", "pools.pool_size"),
-        ("in reserve", "pools.reserve_pool_size"),
+        ("primary", "pools.pool_size for primary"),
+        ("replicas", "pools.pool_size for replica"),
+        ("reserve", "pools.reserve_pool_size"),
         ("clients", "max_client_conn"),
     ),
     "postgres": (("connections", "settings.max_connections"), ("buffers", "settings.shared_buffers")),
@@ -226,25 +227,29 @@ def _rank(plan: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _number(part: Mapping[str, Any], path: str) -> int | str | None:
-    """A number of a component: of a list its length, of a key of a list's entries their sum."""
-    value: Any = part
-    for key in path.split("."):
-        if isinstance(value, list):
-            return sum(entry[key] for entry in value)
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return len(value) if isinstance(value, list) else value
+    """A number of a component: of a list its length, of a key of a list's entries their sum.
+
+    "pools.pool_size for primary" is the sum over the entries of which `for` is primary; None where there is none.
+    """
+    path, _for, purpose = path.partition(" for ")
+    head, _dot, key = path.partition(".")
+    value: Any = part.get(head)
+    if isinstance(value, list):
+        entries = [entry for entry in value if not purpose or entry["for"] == purpose]
+        return (sum(entry[key] for entry in entries) if key else len(entries)) if entries else None
+    return value.get(key) if key and isinstance(value, Mapping) else value
 
 
 def _reason_of_figure(plan: Mapping[str, Any], component: str, path: str) -> str:
     """The reason of a figure; of a sum the reasons of what is added up."""
+    path, _for, purpose = path.partition(" for ")
     head, _dot, key = path.partition(".")
     entries = plan[component].get(head)
     if not isinstance(entries, list) or not key:
         return without_value(reason_of(f"{component}.{path}", plan["reasons"]))
-    paths = [f"{component}.{head}.{entry['name']}.{key}" for entry in entries]
-    return "\n".join(
-        f"{entry['name']}: {reason_of(path, plan['reasons'])}" for entry, path in zip(entries, paths, strict=True)
-    )
+    names = [entry["name"] for entry in entries if not purpose or entry["for"] == purpose]
+    reasons = [reason_of(f"{component}.{head}.{name}.{key}", plan["reasons"]) for name in names]
+    return "\n".join(f"{name}: {reason}" for name, reason in zip(names, reasons, strict=True))
 
 
 def _text(values: Sequence[int | str]) -> str:
