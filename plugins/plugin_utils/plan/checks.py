@@ -176,19 +176,25 @@ def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
         demand = postgres.pooled(opened, len(pools), c)
         have = _max_connections(hosts[host.name])
         if have < demand.needed:
-            found.append(_too_many_pools(fleet, host, pools, have, demand, c))
+            found.append(_too_many_pools(fleet, hosts, host, pools, have, demand, c))
         elif have > (limit := _backends(hosts[host.name], c)):
-            wanted = max(demand.needed, _least_connections(fleet, hosts, host))
+            wanted = max(demand.needed, _least_connections(fleet, hosts, host, c))
             found.append(_too_many_backends("C4", fleet, hosts, host, wanted, limit, c))
         elif host.overrides.postgres_max_connections and have > c.postgres_max_connections_unusual_above:
-            wanted = max(demand.needed, _least_connections(fleet, hosts, host))
+            wanted = max(demand.needed, _least_connections(fleet, hosts, host, c))
             if have > wanted:
                 found.append(_unusually_many("C4", host, have, wanted))
     return found
 
 
 def _too_many_pools(
-    fleet: Fleet, host: Host, pools: list[tuple[str, Pool]], have: int, demand: postgres.Demand, c: Coefficients
+    fleet: Fleet,
+    hosts: Hosts,
+    host: Host,
+    pools: list[tuple[str, Pool]],
+    have: int,
+    demand: postgres.Demand,
+    c: Coefficients,
 ) -> Finding:
     """C4 broken: the largest pool that fits, or the connections that the pools need."""
     each = [
@@ -214,12 +220,13 @@ def _too_many_pools(
             f"postgres_max_connections of {host.name} to {demand.needed}.",
             pgbouncer_pool_size=largest,
         )
+    least = max(demand.needed, _least_connections(fleet, hosts, host, c))
     return error(
         "C4",
         (host.name,),
         message,
-        f"Set postgres_max_connections: {demand.needed} or more on {host.name}, or leave it out.",
-        postgres_max_connections=demand.needed,
+        f"Set postgres_max_connections: {least} or more on {host.name}, or leave it out.",
+        postgres_max_connections=least,
     )
 
 
@@ -262,7 +269,7 @@ def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
         clients = _database_clients(hosts) if host is fleet.primary else _ruby_clients(hosts)
         needed = postgres.needed_connections(clients, c)
         have = _max_connections(hosts[host.name])
-        wanted = max(needed, _least_connections(fleet, hosts, host))
+        wanted = max(needed, _least_connections(fleet, hosts, host, c))
         if have < needed and needed > COUNTS["postgres_max_connections"][1]:
             message = f"{host.name}: {clients} clients need {needed} connections, which no PostgreSQL should hold."
             found.append(error("C6", (host.name,), message, "Put a host into the group pgbouncer."))
@@ -283,9 +290,18 @@ def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
     return found
 
 
-def _least_connections(fleet: Fleet, hosts: Hosts, host: Host) -> int:
-    """What a replica must have because its primary has it (C10); advice below that would only lead there."""
-    return 0 if host is fleet.primary else _max_connections(hosts[fleet.primary.name])
+def _least_connections(fleet: Fleet, hosts: Hosts, host: Host, c: Coefficients) -> int:
+    """What a replica must have because its primary has it, or is advised to (C10); less would only lead there."""
+    if host is fleet.primary:
+        return 0
+    have = _max_connections(hosts[fleet.primary.name])
+    poolers = fleet.running("pgbouncer")
+    if not poolers:
+        return max(have, postgres.needed_connections(_database_clients(hosts), c))
+    if any(pooler.overrides.pgbouncer_pool_size is not None for pooler in poolers):
+        return have
+    opened = sum(pool.most for dummy, pool in _pools_by_database(fleet, hosts)[fleet.primary.name])
+    return max(have, postgres.pooled(opened, len(poolers), c).needed)
 
 
 def _unusually_many(constraint: str, host: Host, have: int, needed: int) -> Finding:
