@@ -229,7 +229,7 @@ FLEETS = [
     pytest.param(
         FLEET.with_variables("db1", "db2", "db3", postgres_max_connections=25),
         "C4",
-        ["db1", "db2", "max_connections is 25", "postgres_max_connections: 200"],
+        ["db1", "db2", "max_connections is 25", "postgres_max_connections: 31"],
         id="no room for any pool",
     ),
     pytest.param(
