@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .picture import CONTROL, WORLD, draw
+from .picture import CONTROL, METRICS, WORLD, draw
 from .stacks import Stack, leaves, stacks_of
 from .words import COMPONENTS, listed, ports, size_of, span
 
@@ -81,6 +81,7 @@ def page(plan: Mapping[str, Any], *, title: str) -> str:
         errors=[finding for finding in findings if finding["severity"] == "error"],
         findings=findings,
         pictures={name: draw(stacks, plan["flows"], **size) for name, size in _DRAWINGS.items()} if stacks else {},
+        not_drawn=_not_drawn(stacks, plan["flows"]),
         tiles=_tiles(plan, stacks),
         bars=_bars(plan["hosts"]),
         passages=_passages(stacks, plan["flows"]),
@@ -104,6 +105,18 @@ def _tiles(plan: Mapping[str, Any], stacks: Sequence[Stack]) -> list[tuple[str, 
         tiles.append((f"{totals['pool_size']} connections", "to PostgreSQL carry them, through PgBouncer"))
     tiles.append((f"{round(100 * planned_mb / totals['memory_mb'])} %", "of all memory is planned"))
     return tiles
+
+
+def _not_drawn(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a picture leaves out because it would reach every card, or never leave one."""
+    card_of = {name: number for number, stack in enumerate(stacks) for name in stack.names}
+    kinds = {
+        "SSH from the control machine to every host": lambda flow: flow["from"] == CONTROL,
+        "metrics, which are read from every host": lambda flow: flow["what"].startswith(METRICS),
+        "what hosts of one card say to each other": lambda flow: card_of.get(flow["from"]) == card_of.get(flow["to"], WORLD),
+    }
+    found = {what for flow in flows for what, is_meant in kinds.items() if is_meant(flow)}
+    return [what for what in kinds if what in found]
 
 
 def _of(count: int, noun: str) -> str:

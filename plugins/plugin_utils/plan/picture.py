@@ -16,7 +16,8 @@ from .stacks import Figure, Stack
 from .words import COMPONENTS, joined, listed, ports, size_of, span
 
 WORLD, CONTROL = "world", "control"
-_METRICS = "metrics -> "
+# How the purpose of a flow begins that collects metrics.
+METRICS = "metrics -> "
 _ROW = {"nginx": 1, "web": 2, "streaming": 2, "sidekiq": 2, "pgbouncer": 3, "postgres": 4, "redis": 4, "metrics": 5}
 _LANE, _GAP = 11, 46
 _CHIP, _TAB = 22, 18
@@ -314,7 +315,7 @@ def _bundles(cards: Sequence[Card], flows: Iterable[Mapping[str, Any]]) -> list[
     found: dict[tuple[str, str], _Bundle] = {}
     for flow in flows:
         source, target = at.get(flow["from"]), at.get(flow["to"])
-        if not source or not target or not target.stack or source is target or flow["what"].startswith(_METRICS):
+        if not source or not target or not target.stack or source is target or flow["what"].startswith(METRICS):
             continue
         component = _component_at(target.stack.first, flow["port"])
         if component is None:

@@ -20,16 +20,14 @@ NOWHERE = "192.0.2.254"
 
 
 @pytest.fixture(scope="session")
-def run_plan():
-    """Run playbooks/plan.yml on an inventory, with a cache of facts of its own: its output, and its seconds."""
+def ansible():
+    """Run one of Ansible's programs on an inventory, with a cache of facts of its own: its output."""
 
-    def run(inventory: Path, *arguments: str, status: int = 0) -> tuple[str, float]:
-        environment = {**os.environ, "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(inventory / ".facts"), "COLUMNS": "500"}
-        began = time.monotonic()
+    def run(program: str, inventory: Path, *arguments: str, status: int = 0) -> str:
         done = subprocess.run(
-            [BIN / "ansible-playbook", "playbooks/plan.yml", "-i", inventory, *arguments],
+            [BIN / program, *arguments, "-i", inventory],
             cwd=CHECKOUT,
-            env=environment,
+            env={**os.environ, "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(inventory / ".facts"), "COLUMNS": "500"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -37,7 +35,19 @@ def run_plan():
             check=False,
         )
         assert done.returncode == status, done.stdout
-        return done.stdout, time.monotonic() - began
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_plan(ansible):
+    """Run playbooks/plan.yml on an inventory: its output, and its seconds."""
+
+    def run(inventory: Path, *arguments: str, status: int = 0) -> tuple[str, float]:
+        began = time.monotonic()
+        output = ansible("ansible-playbook", inventory, "playbooks/plan.yml", *arguments, status=status)
+        return output, time.monotonic() - began
 
     return run
 

@@ -12,7 +12,7 @@ import pytest
 PHONE, SCREEN = (390, 844), (1280, 900)
 SHOWN = "document.getElementById('why').hidden ? '' : document.getElementById('why').innerText"
 # What can be reached with Tab and is seen.
-REACHABLE = """[...document.querySelectorAll("[tabindex='0'], button, summary")]
+REACHABLE = """[...document.querySelectorAll("[tabindex='0'], a[href], button, summary")]
     .filter((each) => each.getClientRects().length && !each.closest("details:not([open]) > :not(summary)")).length"""
 
 

@@ -65,15 +65,29 @@ def test_with_a_limit_the_whole_fleet_is_planned_and_who_else_needs_a_run_is_nam
     assert "web1" not in named[1]
 
 
-def test_who_does_not_answer_is_planned_and_marked(run_plan, tmp_path):
+@pytest.fixture
+def undeclared(tmp_path):
+    """One box of which nothing is declared, at an address where nobody answers."""
     inventory = write(ONE, tmp_path / "inventory", ansible_host=NOWHERE, ansible_ssh_timeout=1, ansible_ssh_retries=0)
     tree = yaml.safe_load((inventory / "hosts.yml").read_text())
     tree["all"]["hosts"]["box1"] = None
     (inventory / "hosts.yml").write_text(yaml.safe_dump(tree))
-    output, _seconds = run_plan(inventory)
+    return inventory
+
+
+def test_who_does_not_answer_is_planned_and_marked(run_plan, undeclared):
+    output, _seconds = run_plan(undeclared)
     assert "box1: 2 vCPU, 4096 MB, 198.18.0.1, assumed" in output
     assert "[provisional]" in output
-    assert ", assumed" in (inventory / ".plan/plan.html").read_text()
+    assert ", assumed" in (undeclared / ".plan/plan.html").read_text()
+
+
+def test_facts_of_an_earlier_run_are_enough(run_plan, ansible, undeclared):
+    facts = {"processor_vcpus": 4, "memtotal_mb": 7946, "default_ipv4": {"address": "198.51.100.7"}, "cacheable": True}
+    ansible("ansible", undeclared, "all", "-m", "ansible.builtin.set_fact", "-a", json.dumps(facts))
+    output, _seconds = run_plan(undeclared)
+    assert "box1: 4 vCPU, 7946 MB, 198.51.100.7\n" in output
+    assert "UNREACHABLE" not in output
 
 
 def test_a_fleet_that_cannot_work_is_shown_and_refused_and_not_kept(run_plan, tmp_path):
