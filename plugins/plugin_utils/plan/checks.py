@@ -104,6 +104,25 @@ def _addresses_differ(fleet: Fleet) -> list[Finding]:
     return found
 
 
+def addresses_are_of_one_kind(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """A host with IPv4 only does not reach an IPv6 address; facts find one where the other is missing."""
+    by_version: defaultdict[int, list[str]] = defaultdict(list)
+    for host in fleet.hosts:
+        if host.address:
+            by_version[ipaddress.ip_address(host.address).version].append(host.name)
+    if len(by_version) < 2:
+        return []
+    few, many = sorted(by_version.items(), key=lambda item: len(item[1]))
+    return [
+        warning(
+            "inventory",
+            few[1],
+            f"{names(few[1])}: vm_address is IPv{few[0]}, and IPv{many[0]} on {names(many[1])}.",
+            "Set vm_address of all hosts to addresses of one kind, unless each of them has both.",
+        )
+    ]
+
+
 def queues_are_served(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C1. Every queue has a process: jobs of a queue that nobody serves wait for ever."""
     served = {queue for dummy, dummy_process, queues in _served(hosts) for queue in queues}
@@ -388,6 +407,27 @@ def replicas_have_what_the_primary_has(fleet: Fleet, hosts: Hosts, c: Coefficien
     return found
 
 
+def replicas_hold_what_the_core_holds(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """C10, of Redis. A replica keeps all that its core does, whatever its own maxmemory says, until it is killed."""
+    core = fleet.redis["core"]
+    most = _maxmemory(hosts[core.name])
+    small = [
+        host.name
+        for host in fleet.running("redis")
+        if host.redis_role == "replica" and _maxmemory(hosts[host.name]) < most
+    ]
+    if not small:
+        return []
+    return [
+        warning(
+            "C10",
+            small,
+            f"Redis on {core.name} may grow to {most} MB, and {names(small)} has less room for its copy.",
+            f"Give {names(small)} the memory of {core.name}, or take it out of redis_replica.",
+        )
+    ]
+
+
 def redis_takes_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C12. maxclients is 1.5 x the worst case of all processes, and the unit may open as many files."""
     clients = redis.clients(
@@ -587,7 +627,7 @@ def workers_fit_the_cores(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[F
 
 
 def threads_are_useful(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """A Sidekiq process gains nothing from more than 25 threads; processes do the work, one a core."""
+    """A Sidekiq process gains nothing from more than 25 threads, and beyond 50 it was seen to crash."""
     too_many: defaultdict[int, dict[str, list[str]]] = defaultdict(dict)
     for name, plan in hosts.items():
         for process in plan.sidekiq.processes if plan.sidekiq else ():
@@ -595,7 +635,7 @@ def threads_are_useful(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Find
                 too_many[process.concurrency].setdefault(name, []).append(process.name)
     most = c.sidekiq_threads_waiting
     return [
-        warning(
+        (error if threads > c.sidekiq_threads_refused_above else warning)(
             "threads",
             on,
             f"{names(on)}: Sidekiq {names(dict.fromkeys(name for some in on.values() for name in some))} has {threads} "
@@ -642,6 +682,7 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     connections_fit,
     migrations_go_direct,
     replicas_have_what_the_primary_has,
+    replicas_hold_what_the_core_holds,
     redis_takes_all_clients,
     media_are_reachable,
     edges_reach_the_application,
@@ -649,6 +690,7 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     ports_differ,
     nginx_outwaits_puma,
     *checks_environment.CHECKS,
+    addresses_are_of_one_kind,
     workers_fit_the_cores,
     threads_are_useful,
     pooler_is_advised,
@@ -696,6 +738,10 @@ def _pools_by_database(fleet: Fleet, hosts: Hosts) -> dict[str, list[tuple[str, 
 
 def _max_connections(plan: HostPlan) -> int:
     return int(plan.postgres.settings["max_connections"]) if plan.postgres else 0
+
+
+def _maxmemory(plan: HostPlan) -> int:
+    return int(str(plan.redis.settings["maxmemory"]).removesuffix("mb")) if plan.redis else 0
 
 
 def _backends(plan: HostPlan, c: Coefficients) -> int:

@@ -367,6 +367,31 @@ def test_c4_many_connections_beside_poolers_are_warned_about():
     assert [finding.hosts for finding in plan.findings] == [("db1",)]
 
 
+def test_more_than_fifty_threads_are_refused_however_they_come_about():
+    for threads, severity in ((50, "warning"), (51, "error")):
+        plan = planned(SPLIT.with_settings(mastodon_plan_coefficients={"sidekiq_threads_computing": threads}))
+        assert {(finding.constraint, finding.severity) for finding in plan.findings} == {("threads", severity)}
+
+
+def test_c10_a_replica_of_redis_with_less_memory_than_its_core():
+    """The core may grow to 60 % of what the system leaves of 8 GB."""
+    copy = SPLIT.with_host("redis2", "redis", "redis_replica", like="redis1", vm_address="10.0.0.20")
+    assert planned(copy).findings == ()
+    memory_mb = SPLIT.hosts["redis1"]["vm_memory_mb"] - 64
+    plan = planned(copy.with_variables("redis2", vm_memory_mb=memory_mb))
+    assert [(finding.constraint, finding.severity, finding.hosts) for finding in plan.findings] == [
+        ("C10", "warning", ("redis2",))
+    ]
+
+
+def test_addresses_of_two_kinds_are_warned_about():
+    assert planned(SPLIT.with_variables("web2", vm_address="10.7.0.1")).findings == ()
+    plan = planned(SPLIT.with_variables("web2", vm_address="fd00::3"))
+    assert [(finding.constraint, finding.severity, finding.hosts) for finding in plan.findings] == [
+        ("inventory", "warning", ("web2",))
+    ]
+
+
 # --- What no inventory can break: the plan is spoilt by hand, and the check that guards the library must see it.
 
 
