@@ -13,7 +13,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import compare, describe_changes
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import (
+    as_record,
+    compare,
+    describe_changes,
+    from_record,
+)
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain import refusal
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.inventory import FLEET_SETTINGS, HOST_VARIABLES
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.page import page
@@ -55,34 +60,34 @@ class ActionModule(ActionBase):
         if plan.errors and not arguments["provisional"]:
             raise AnsibleActionFail(result["refusal"])
         result["plan"] = plan.as_mapping()
-        result |= self._compare(result["plan"], arguments["previous"] or arguments["file"], groups["all"], task_vars)
+        before = _read(path) if (path := arguments["previous"] or arguments["file"]) else None
+        outside = sorted(set(hosts) - set(task_vars.get("ansible_play_hosts_all", hosts)))
+        result |= self._compare(result["plan"], before, outside)
         if arguments["propose"]:
             result["proposal"] = _propose(settings)
         written = {}
         # A fleet that would be refused is shown, and not kept: the next plan is compared with the last that holds.
         if arguments["file"] and not plan.errors:
-            written[arguments["file"]] = json.dumps(result["plan"], indent=2, sort_keys=True) + "\n"
+            record = as_record(result["plan"], before or {"hosts": {}}, result["outside_limit"])
+            written[arguments["file"]] = json.dumps(record, indent=2, sort_keys=True) + "\n"
         if arguments["page"]:
-            written[arguments["page"]] = page(
-                result["plan"], title=str(first.get("mastodon_local_domain", "the fleet"))
-            )
+            title = str(first.get("mastodon_local_domain", "the fleet"))
+            written[arguments["page"]] = page(result["plan"], title=title)
         changes = [_write(path, text, check_mode=self._task.check_mode) for path, text in written.items()]
         result["changed"] = any(changes)
         return result
 
-    def _compare(self, plan: dict[str, Any], path: str | None, hosts: list[str], task_vars: dict[str, Any]) -> Any:
+    def _compare(self, plan: dict[str, Any], before: dict[str, Any] | None, outside: list[str]) -> dict[str, Any]:
         """What differs from an earlier plan, and which of the hosts outside `--limit` that concerns."""
-        before = _read(path) if path else None
         if before is None or not plan["hosts"]:
             return {"comparison": None, "outside_limit": []}
         comparison = compare(before, plan)
         text = describe_changes(comparison)
-        outside = sorted(set(hosts) - set(task_vars.get("ansible_play_hosts_all", hosts)))
         waiting = [host for host in outside if host in comparison.hosts]
         if waiting:
             Display().warning(
                 f"{listed(waiting)} {'needs' if len(waiting) == 1 else 'need'} a run too: outside of --limit, and "
-                f"planned with other sizes than in {path}."
+                "planned with other sizes than before."
             )
         found = {"comparison": {**comparison.as_mapping(), "text": text}, "outside_limit": waiting}
         return {**found, "diff": {"prepared": f"{text}\n"}} if self._task.diff and comparison else found
@@ -145,12 +150,11 @@ def _read(path: str) -> dict[str, Any] | None:
     """An earlier plan; None where there is none, or none that can be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            plan = json.load(file)
-        return {"hosts": {name: dict(part) for name, part in plan["hosts"].items()}}
+            return from_record(json.load(file))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        Display().warning(f"Nothing is compared with {path}, which does not hold a plan: {error}")
+    except (OSError, ValueError) as error:
+        Display().warning(f"Nothing is compared with {path}: {error}")
         return None
 
 

@@ -33,6 +33,8 @@ options:
     description:
       - Write the plan as JSON to this file on the control machine, readable by its owner only.
       - A plan that does not hold is not written, so that the next is compared with the last that did.
+      - With C(--limit) the whole plan is written too, and, under C(waiting), what the hosts outside the limit had
+        before that are planned otherwise now; they are compared with that until they take part in a run.
     type: path
   page:
     description:

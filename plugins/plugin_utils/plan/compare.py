@@ -127,6 +127,27 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
     )
 
 
+def as_record(plan: Mapping[str, Any], before: Mapping[str, Any], waiting: Sequence[str]) -> dict[str, Any]:
+    """The plan as it is kept: where hosts still wait for a run, with what they had until now, under "waiting".
+
+    before: the earlier plan, as `from_record` gives it. waiting: hosts that differ from it and take no part in a run.
+    """
+    had = {host: before["hosts"].get(host) for host in waiting}
+    return {**plan, "waiting": had} if had else dict(plan)
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier plan of what was kept, each host as its last run found it: {hosts: {name: sizes}}.
+
+    Raises ValueError if that is not what `as_record` makes.
+    """
+    try:
+        parts = {**record["hosts"], **record.get("waiting", {})}
+        return {"hosts": {str(host): dict(part) for host, part in parts.items() if part is not None}}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it does not hold a plan ({error})") from error
+
+
 def describe_changes(comparison: Comparison) -> str:
     """The comparison as text for the terminal; what happens to many processes in the same way is told once."""
     if not comparison:

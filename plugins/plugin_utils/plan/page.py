@@ -113,7 +113,9 @@ def _not_drawn(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> l
     kinds = {
         "SSH from the control machine to every host": lambda flow: flow["from"] == CONTROL,
         "metrics, which are read from every host": lambda flow: flow["what"].startswith(METRICS),
-        "what hosts of one card say to each other": lambda flow: card_of.get(flow["from"]) == card_of.get(flow["to"], WORLD),
+        "what hosts of one card say to each other": lambda flow: (
+            card_of.get(flow["from"], "") == card_of.get(flow["to"])
+        ),
     }
     found = {what for flow in flows for what, is_meant in kinds.items() if is_meant(flow)}
     return [what for what in kinds if what in found]

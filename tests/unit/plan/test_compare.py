@@ -9,7 +9,12 @@ import re
 
 import pytest
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import compare, describe_changes
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import (
+    as_record,
+    compare,
+    describe_changes,
+    from_record,
+)
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
 from unit.plan.samples import SETTINGS, TWO_HUNDRED, inventory
 
@@ -133,6 +138,29 @@ def test_the_comparison_is_plain_data(box):
     plain = compare(box, changed(box, "web.workers", 7)).as_mapping()
     assert json.loads(json.dumps(plain)) == plain
     assert set(plain) == {"hosts", "added", "removed", "changes", "services"}
+
+
+def test_hosts_that_wait_for_a_run_are_compared_with_what_they_had(box):
+    part = box["hosts"]["box"]
+    other = changed(box, "web.workers", 7)["hosts"]["box"]
+    old = {"hosts": {"web1": part, "web2": part}}
+    new = {"hosts": {"web1": other, "web2": other, "web3": other}}
+    assert compare(old, new).hosts == ("web1", "web2", "web3")
+    # A run of web1 only, whose plan is kept as a file.
+    kept = json.loads(json.dumps(as_record(new, old, ["web2", "web3"])))
+    assert kept["hosts"] == new["hosts"]
+    waiting = compare(from_record(kept), new)
+    assert (waiting.hosts, waiting.added) == (("web2", "web3"), ("web3",))
+    # Then one of web2.
+    kept = as_record(new, from_record(kept), ["web3"])
+    assert compare(from_record(kept), new).hosts == ("web3",)
+    assert as_record(new, from_record(kept), []) == new
+
+
+@pytest.mark.parametrize("record", [None, [], {}, {"hosts": []}, {"hosts": {"box": 1}}, {"hosts": {}, "waiting": 3}])
+def test_what_is_no_plan_is_refused(record):
+    with pytest.raises(ValueError, match="does not hold a plan"):
+        from_record(record)
 
 
 @pytest.mark.parametrize(
