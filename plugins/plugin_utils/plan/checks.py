@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The constraints on sizes: one function each, which looks at a finished plan and returns what does not hold.
 
-C1 to C20 are the constraints of a whole fleet; those on what a person adds to Mastodon's environment are in
-`checks_environment`. C3, C8, C10, C12, C17 and C18 guard the library itself and overrides to come.
+C1 to C20 are the constraints of a whole fleet; those on connections to PostgreSQL are in `checks_database`, those on
+what a person adds to Mastodon's environment in `checks_environment`. C3, C12, C17 and C18 guard the library itself and
+overrides to come.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from math import ceil
 
-from . import checks_environment, exporters
+from . import checks_database, checks_environment, exporters
 from .coefficients import Coefficients
-from .components import memory, pgbouncer, postgres, redis
+from .components import memory, redis
 from .findings import error, names, warning
-from .inventory import COUNTS
-from .model import LOOPBACK, REQUIRED_TIERS, TIERS, Finding, Fleet, Host, HostPlan, Pool
+from .model import LOOPBACK, REQUIRED_TIERS, TIERS, Finding, Fleet, HostPlan
 from .queues import QUEUES, queue_name
 
 Hosts = Mapping[str, HostPlan]
@@ -180,233 +179,6 @@ def pools_hold_all_threads(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
     ]
 
 
-def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C4. What all poolers together may open fits into max_connections, of the primary and of each replica apart.
-
-    toot.community's outage of April 2026: two poolers with pools of 125 before a database of 200 connections.
-    """
-    if not fleet.running("pgbouncer"):
-        return []
-    by_database = _pools_by_database(fleet, hosts)
-    found = []
-    for host in (fleet.primary, *fleet.replicas):
-        pools = by_database[host.name]
-        opened = sum(pool.most for dummy, pool in pools)
-        demand = postgres.pooled(opened, len(pools), c)
-        have = _max_connections(hosts[host.name])
-        if have < demand.needed:
-            found.append(_too_many_pools(fleet, hosts, host, pools, have, demand, c))
-        elif have > (limit := _backends(hosts[host.name], c)):
-            wanted = max(demand.needed, _least_connections(fleet, hosts, host, c))
-            found.append(_too_many_backends("C4", fleet, hosts, host, wanted, limit, c))
-        elif host.overrides.postgres_max_connections and have > c.postgres_max_connections_unusual_above:
-            wanted = max(demand.needed, _least_connections(fleet, hosts, host, c))
-            if have > wanted:
-                found.append(_unusually_many("C4", host, have, wanted))
-    return found
-
-
-def _too_many_pools(
-    fleet: Fleet,
-    hosts: Hosts,
-    host: Host,
-    pools: list[tuple[str, Pool]],
-    have: int,
-    demand: postgres.Demand,
-    c: Coefficients,
-) -> Finding:
-    """C4 broken: the largest pool that fits, or the connections that the pools need."""
-    each = [
-        f"{pool.pool_size} + {pool.reserve_pool_size} in reserve" for dummy, pool in pools if pool.for_ != "monitoring"
-    ]
-    kinds = " and ".join(dict.fromkeys(each))
-    poolers = list(dict.fromkeys(name for name, dummy in pools))
-    message = (
-        f"The pools of all poolers together exceed max_connections of the one database behind them: "
-        f"{len(poolers)} pooler{'s' if len(poolers) > 1 else ''} ({names(poolers)}) with pools of {kinds} open up to "
-        f"{sum(pool.most for dummy, pool in pools)} connections to {host.name}, {demand.needed} with those that come "
-        f"direct and those kept for exporters and superusers, and its max_connections is {have}."
-    )
-    probes = sum(pool.most for dummy, pool in pools if pool.for_ == "monitoring")
-    largest = pgbouncer.largest_size(have - postgres.beside_pools(c) - probes, len(poolers), c)
-    by_hand = [name for name in poolers if _override(fleet, name, "pgbouncer_pool_size") is not None]
-    if host is fleet.primary and by_hand and largest:
-        return error(
-            "C4",
-            poolers,
-            message,
-            f"Set pgbouncer_pool_size: {largest} or less on {names(poolers)}, or leave it out; or raise "
-            f"postgres_max_connections of {host.name} to {demand.needed}.",
-            pgbouncer_pool_size=largest,
-        )
-    least = max(demand.needed, _least_connections(fleet, hosts, host, c))
-    return error(
-        "C4",
-        (host.name,),
-        message,
-        f"Set postgres_max_connections: {least} or more on {host.name}, or leave it out.",
-        postgres_max_connections=least,
-    )
-
-
-def poolers_take_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C5. Any pooler takes 1.25 x all clients of the fleet: when another is away, they all come to it."""
-    clients = _database_clients(hosts) + (_ruby_clients(hosts) if fleet.replicas else 0)
-    needed = ceil(clients * c.pgbouncer_client_headroom)
-    found = []
-    for host in fleet.running("pgbouncer"):
-        part = hosts[host.name].pgbouncer
-        if part is None:
-            continue
-        if part.max_client_conn < needed:
-            found.append(
-                error(
-                    "C5",
-                    (host.name,),
-                    f"{host.name}: PgBouncer takes {part.max_client_conn} clients, and {clients} may come to it, with "
-                    f"headroom {needed}: all of the fleet, if the other poolers are away.",
-                    f"Set pgbouncer_max_client_conn: {needed} or more on {host.name}, or leave it out.",
-                    pgbouncer_max_client_conn=needed,
-                )
-            )
-        files = part.max_client_conn + sum(pool.most for pool in part.pools)
-        if part.limit_nofile < files:
-            message = f"{host.name}: PgBouncer may open {part.limit_nofile} files, and its connections need {files}."
-            found.append(error("C5", (host.name,), message, "Lower pgbouncer_max_client_conn."))
-    return found
-
-
-def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C6. Without a pooler max_connections holds 1.1 x all clients, tootctl, a person and the reserved ones.
-
-    Streaming does not use replicas.
-    """
-    if fleet.running("pgbouncer"):
-        return []
-    found = []
-    for host in (fleet.primary, *fleet.replicas):
-        clients = _database_clients(hosts) if host is fleet.primary else _ruby_clients(hosts)
-        needed = postgres.needed_connections(clients, c)
-        have = _max_connections(hosts[host.name])
-        wanted = max(needed, _least_connections(fleet, hosts, host, c))
-        if have < needed and needed > COUNTS["postgres_max_connections"][1]:
-            message = f"{host.name}: {clients} clients need {needed} connections, which no PostgreSQL should hold."
-            found.append(error("C6", (host.name,), message, "Put a host into the group pgbouncer."))
-        elif have < needed:
-            found.append(
-                error(
-                    "C6",
-                    (host.name,),
-                    f"{host.name}: max_connections is {have}, but {clients} clients need {needed}.",
-                    f"Set postgres_max_connections: {wanted} or more, or leave it out; or put a host into pgbouncer.",
-                    postgres_max_connections=wanted,
-                )
-            )
-        elif have > (limit := _backends(hosts[host.name], c)):
-            found.append(_too_many_backends("C6", fleet, hosts, host, wanted, limit, c))
-        elif have > c.postgres_max_connections_unusual_above:
-            found.append(_unusually_many("C6", host, have, wanted))
-    return found
-
-
-def _least_connections(fleet: Fleet, hosts: Hosts, host: Host, c: Coefficients) -> int:
-    """What a replica must have because its primary has it, or is advised to (C10); less would only lead there."""
-    if host is fleet.primary:
-        return 0
-    have = _max_connections(hosts[fleet.primary.name])
-    poolers = fleet.running("pgbouncer")
-    if not poolers:
-        return max(have, postgres.needed_connections(_database_clients(hosts), c))
-    if any(pooler.overrides.pgbouncer_pool_size is not None for pooler in poolers):
-        return have
-    opened = sum(pool.most for dummy, pool in _pools_by_database(fleet, hosts)[fleet.primary.name])
-    return max(have, postgres.pooled(opened, len(poolers), c).needed)
-
-
-def _unusually_many(constraint: str, host: Host, have: int, needed: int) -> Finding:
-    """Not wrong, but more than a PostgreSQL of this kind usually serves well."""
-    message = (
-        f"{host.name}: max_connections is {have}; {needed} are needed. Each one more leaves less memory to sort in."
-    )
-    if needed < have:
-        advice = f"Set postgres_max_connections: {needed}, unless something else connects too."
-        return warning(constraint, (host.name,), message, advice, postgres_max_connections=needed)
-    advice = "Put a host into the group pgbouncer: it serves the same clients with a third."
-    return warning(constraint, (host.name,), message, advice)
-
-
-def _too_many_backends(
-    constraint: str, fleet: Fleet, hosts: Hosts, host: Host, needed: int, limit: int, c: Coefficients
-) -> Finding:
-    """C4 or C6 broken: PostgreSQL may not hold more backends than its memory does when all of them idle."""
-    plan = hosts[host.name]
-    have = _max_connections(plan)
-    message = (
-        f"{host.name}: {have} backends of PostgreSQL take {have * c.postgres_idle_backend_mb} MB even when idle, and "
-        f"{limit * c.postgres_idle_backend_mb} MB are left for them."
-    )
-    by_hand = host.overrides.postgres_max_connections is not None
-    if by_hand and limit >= needed and memory.fits(host, plan.memory.used_mb, c):
-        advice = f"Set postgres_max_connections: {limit} or less; {needed} are needed."
-        return error(constraint, (host.name,), message, advice, postgres_max_connections=limit)
-    poolers = fleet.running("pgbouncer")
-    pools_by_hand = any(pooler.overrides.pgbouncer_pool_size is not None for pooler in poolers)
-    probes = c.pgbouncer_pool_monitoring * len(poolers) if fleet.monitored else 0
-    largest = pgbouncer.largest_size(limit - postgres.beside_pools(c) - probes, len(poolers), c) if poolers else 0
-    if host is fleet.primary and pools_by_hand and largest and not by_hand:
-        advice = f"Set pgbouncer_pool_size: {largest} or less on {names(pooler.name for pooler in poolers)}."
-        return error(constraint, (pooler.name for pooler in poolers), message, advice, pgbouncer_pool_size=largest)
-    memory_mb = _memory_for_backends(fleet, hosts, plan, c)
-    lower = (
-        f"Lower or leave out postgres_max_connections on {host.name}, or give it" if by_hand else f"Give {host.name}"
-    )
-    pooler = "" if poolers else ", or put a host into the group pgbouncer"
-    advice = f"{lower} vm_memory_mb: {memory_mb} or more{pooler}."
-    return error(constraint, (host.name,), message, advice, vm_memory_mb=memory_mb)
-
-
-def migrations_go_direct(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C8. Migrations and dumps reach the primary itself: they lock and set for a session, which a pooler shares."""
-    primary = fleet.primary
-    return [
-        error(
-            "C8",
-            (name,),
-            f"{name}: migrations and dumps would go to {target['host']} port {target['port']}, which is not PostgreSQL "
-            f"on {primary.name}.",
-            f"Let endpoints.postgres lead to {primary.address} port {postgres.PORT}.",
-        )
-        for name, plan in hosts.items()
-        if (target := plan.endpoints["postgres"])
-        and (target["host"], target["port"]) != (LOOPBACK if name == primary.name else primary.address, postgres.PORT)
-    ]
-
-
-def replicas_have_what_the_primary_has(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C10. A replica with less of these settings than its primary does not start."""
-    leading = hosts[fleet.primary.name].postgres
-    found = []
-    for host in fleet.replicas:
-        own = hosts[host.name].postgres
-        for setting, default in postgres.STANDBY_DEFAULTS.items():
-            least, have = (int(part.settings.get(setting, default)) for part in (leading, own) if part)
-            if have >= least:
-                continue
-            variable = {"max_connections": "postgres_max_connections"}.get(setting)
-            found.append(
-                error(
-                    "C10",
-                    (host.name,),
-                    f"{host.name}: {setting} is {have}, and {least} on its primary {fleet.primary.name}; with less "
-                    f"than its primary a replica does not start.",
-                    f"Set {variable or setting}: {least} or more on {host.name}, or leave it out. Raise it on replicas "
-                    f"first, and lower it on the primary first.",
-                    **({variable: least} if variable else {}),
-                )
-            )
-    return found
-
-
 def replicas_hold_what_the_core_holds(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C10, of Redis. A replica keeps all that its core does, whatever its own maxmemory says, until it is killed."""
     core = fleet.redis["core"]
@@ -547,8 +319,8 @@ def _too_little_memory(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficien
     ruby_mb = sum(row.mb for row in plan.memory.budget if row.what in ("web", "sidekiq"))
     streaming = len(plan.streaming.processes) if plan.streaming else 0
     needed_mb = memory.memory_for(fleet, host, ruby_mb, streaming, c)
-    if plan.postgres and _max_connections(plan) > _backends(plan, c):
-        needed_mb = max(needed_mb, _memory_for_backends(fleet, hosts, plan, c))
+    if plan.postgres and checks_database.max_connections(plan) > checks_database.backends(plan, c):
+        needed_mb = max(needed_mb, checks_database.memory_for_backends(fleet, hosts, plan, c))
     by_hand = [
         variable
         for variable, tier in (
@@ -647,41 +419,11 @@ def threads_are_useful(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Find
     ]
 
 
-def pooler_is_advised(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """Many clients, several hosts of the application or a replica are better served through PgBouncer."""
-    if fleet.running("pgbouncer"):
-        return []
-    clients = _database_clients(hosts)
-    users = [host.name for host in fleet.hosts if host.runs("web", "sidekiq")]
-    why = []
-    if clients > c.pgbouncer_advised_above_clients:
-        why.append(f"{clients} clients connect to PostgreSQL")
-    if len(users) > 1:
-        why.append(f"{len(users)} hosts run the application")
-    if fleet.replicas:
-        why.append(f"there {'is a replica' if len(fleet.replicas) == 1 else f'are {len(fleet.replicas)} replicas'}")
-    if not why:
-        return []
-    return [
-        warning(
-            "pgbouncer",
-            (fleet.primary.name,),
-            f"{names(why)}, and there is no pooler: every thread holds a connection, and every host more needs "
-            f"max_connections to grow, which restarts PostgreSQL.",
-            f"Put {fleet.primary.name}, or a host of its own, into the group pgbouncer.",
-        )
-    ]
-
-
 CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     queues_are_served,
     scheduler_runs_once,
     pools_hold_all_threads,
-    pools_fit_the_database,
-    poolers_take_all_clients,
-    connections_fit,
-    migrations_go_direct,
-    replicas_have_what_the_primary_has,
+    *checks_database.CHECKS,
     replicas_hold_what_the_core_holds,
     redis_takes_all_clients,
     media_are_reachable,
@@ -693,7 +435,7 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     addresses_are_of_one_kind,
     workers_fit_the_cores,
     threads_are_useful,
-    pooler_is_advised,
+    checks_database.pooler_is_advised,
 )
 
 
@@ -712,78 +454,8 @@ def _thread_pools(plan: HostPlan) -> Iterator[tuple[str, int, int]]:
         yield f"Sidekiq {process.name}", process.db_pool, process.concurrency
 
 
-def _ruby_clients(hosts: Hosts) -> int:
-    """Database connections of Puma and Sidekiq, which use replicas too."""
-    total = sum(max(1, plan.web.workers) * plan.web.db_pool for plan in hosts.values() if plan.web)
-    sidekiqs = (plan.sidekiq for plan in hosts.values() if plan.sidekiq)
-    return total + sum(process.db_pool for part in sidekiqs for process in part.processes)
-
-
-def _database_clients(hosts: Hosts) -> int:
-    """Database connections of all processes, to the primary."""
-    streamings = (plan.streaming for plan in hosts.values() if plan.streaming)
-    return _ruby_clients(hosts) + sum(part.db_pool * len(part.processes) for part in streamings)
-
-
-def _pools_by_database(fleet: Fleet, hosts: Hosts) -> dict[str, list[tuple[str, Pool]]]:
-    """By the name of each host of PostgreSQL all pools that lead to it, each with the name of its pooler."""
-    replicas = {pgbouncer.replica_alias(host): host.name for host in fleet.replicas}
-    found: dict[str, list[tuple[str, Pool]]] = {host.name: [] for host in (fleet.primary, *fleet.replicas)}
-    for host in fleet.running("pgbouncer"):
-        part = hosts[host.name].pgbouncer
-        for pool in part.pools if part else ():
-            found[replicas[pool.name] if pool.for_ == "replica" else fleet.primary.name].append((host.name, pool))
-    return found
-
-
-def _max_connections(plan: HostPlan) -> int:
-    return int(plan.postgres.settings["max_connections"]) if plan.postgres else 0
-
-
 def _maxmemory(plan: HostPlan) -> int:
     return int(str(plan.redis.settings["maxmemory"]).removesuffix("mb")) if plan.redis else 0
-
-
-def _backends(plan: HostPlan, c: Coefficients) -> int:
-    """The backends that the memory of PostgreSQL holds when all of them idle."""
-    ram_mb = next((row.mb for row in plan.memory.budget if row.what == "postgres"), 0)
-    return postgres.memory_limit(ram_mb, c)
-
-
-def _memory_for_backends(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficients) -> int:
-    """A memory_mb with which PostgreSQL of the host holds the backends that it may have to.
-
-    Where its clients come without a pooler, and some from hosts of PostgreSQL, these grow with the memory advised.
-    """
-    have = max(_max_connections(plan), c.postgres_max_connections_minimum)
-    if not fleet.running("pgbouncer") and plan.host.overrides.postgres_max_connections is None:
-        growth = sum(_growth(fleet, hosts[host.name], c) for host in (fleet.primary, *fleet.replicas))
-        have += ceil(growth * c.postgres_client_headroom) + c.postgres_connections_step
-    streaming = len(plan.streaming.processes) if plan.streaming else 0
-    low, high = plan.host.memory_mb, 2**24
-    while low < high:
-        middle = (low + high) // 2
-        ram_mb = memory.reserve(fleet, replace(plan.host, memory_mb=middle), streaming, c).postgres_mb
-        low, high = (low, middle) if postgres.memory_limit(ram_mb, c) >= have else (middle + 1, high)
-    return low
-
-
-def _growth(fleet: Fleet, plan: HostPlan, c: Coefficients) -> int:
-    """The clients of the database that processes of this host would add at most if it had all memory they ask for."""
-    host, most = plan.host, 0
-    if plan.web:
-        most += max(memory.workers_limit(host, c), plan.web.workers, 1) * plan.web.db_pool
-    if plan.sidekiq:
-        threads = host.overrides.sidekiq_concurrency or c.sidekiq_threads_waiting
-        most += max(memory.processes_limit(host, c), len(plan.sidekiq.processes)) * threads
-    if plan.streaming:
-        processes = max(memory.streaming_limit(fleet, host, c), len(plan.streaming.processes))
-        most += processes * c.streaming_db_pool
-    return max(0, most - _database_clients({host.name: plan}))
-
-
-def _override(fleet: Fleet, name: str, variable: str) -> int | None:
-    return next(getattr(host.overrides, variable) for host in fleet.running("pgbouncer") if host.name == name)
 
 
 def _edge_binds(plan: HostPlan, tier: str) -> Iterable[str]:
