@@ -109,13 +109,11 @@ def _tiles(plan: Mapping[str, Any], stacks: Sequence[Stack]) -> list[tuple[str, 
 
 def _not_drawn(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> list[str]:
     """What a picture leaves out because it would reach every card, or never leave one."""
-    card_of = {name: number for number, stack in enumerate(stacks) for name in stack.names}
+    at = {name: number for number, stack in enumerate(stacks) for name in stack.names}
     kinds = {
         "SSH from the control machine to every host": lambda flow: flow["from"] == CONTROL,
         "metrics, which are read from every host": lambda flow: flow["what"].startswith(METRICS),
-        "what hosts of one card say to each other": lambda flow: (
-            card_of.get(flow["from"], "") == card_of.get(flow["to"])
-        ),
+        "what hosts of one card say to each other": lambda flow: at.get(flow["from"], "") == at.get(flow["to"]),
     }
     found = {what for flow in flows for what, is_meant in kinds.items() if is_meant(flow)}
     return [what for what in kinds if what in found]
