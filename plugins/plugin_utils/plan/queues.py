@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -56,7 +57,7 @@ def split(total: int, *, scheduler: bool = True) -> list[Slot]:
     slots += [_REPEATED[index % len(_REPEATED)] for index in range(total - 5)]
     if not scheduler:
         slots[0] = _without_scheduler(slots[0])
-    return _numbered(slots)
+    return slots
 
 
 def _without_scheduler(slot: Slot) -> Slot:
@@ -72,7 +73,7 @@ def slots_of(lists: tuple[tuple[str, ...], ...], processes: int) -> list[Slot]:
     if len(lists) == 1:
         copies = tuple(entry for entry in lists[0] if queue_name(entry) != "scheduler")
         lists = (lists[0], *(copies for dummy in range(processes - 1)))
-    return _numbered([Slot(name=_name_of(entries), queues=entries) for entries in lists if entries])
+    return numbered([Slot(name=_name_of(entries), queues=entries) for entries in lists if entries])
 
 
 def queue_name(entry: str) -> str:
@@ -113,8 +114,8 @@ def _name_of(entries: tuple[str, ...]) -> str:
     return "all" if set(names) == set(QUEUES) else "_".join(names)
 
 
-def _numbered(slots: list[Slot]) -> list[Slot]:
-    """The same, with names made unique: default, default_2, ..."""
+def numbered(slots: Iterable[Slot]) -> list[Slot]:
+    """The processes of one host with names made unique: default, default_2, ... Those of other hosts do not count."""
     seen: Counter[str] = Counter()
     out = []
     for slot in slots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from . import endpoints
@@ -22,7 +23,7 @@ from .model import (
     Totals,
     Web,
 )
-from .queues import Slot, queue_name, slots_of, split
+from .queues import Slot, numbered, queue_name, slots_of, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def _slots(fleet: Fleet, processes: Mapping[str, int]) -> dict[str, list[Slot]]:
     free = [host for host in hosts if not host.overrides.sidekiq_queues]
     shared = iter(split(sum(processes[host.name] for host in free), scheduler="scheduler" not in by_hand))
     for host in free:
-        slots[host.name] = [next(shared) for dummy in range(processes[host.name])]
+        slots[host.name] = numbered(islice(shared, processes[host.name]))
     return slots
 
 
