@@ -185,24 +185,24 @@ def _told_once(changes: Sequence[Change]) -> list[Change]:
             what = change.what.removeprefix(process).strip()
             alike.setdefault((what, change.before, change.after, change.effect), []).append(change)
     for (what, *_values), found in alike.items():
-        if len(found) <= _FEW:
+        hosts = [host for change in found for host in change.hosts]
+        if len(found) == 1 or len(hosts) <= _FEW:
             told += found
         else:
-            hosts = tuple(sorted({host for change in found for host in change.hosts}))
-            told.append(replace(found[0], hosts=hosts, what=f"{_many(len(found))}: {what}", services=("them",)))
+            named = f"{_many(len(hosts))}: {what}"
+            told.append(replace(found[0], hosts=tuple(sorted(set(hosts))), what=named, services=("them",)))
     return told
 
 
 def _services_told_once(services: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """What happens to services, with Sidekiq's processes together where it happens to more than a few."""
     processes = [entry for entry in services if entry["service"].startswith(_PROCESS)]
-    if len(processes) <= _FEW:
+    if sum(len(entry["hosts"]) for entry in processes) <= _FEW:
         return list(services)
     told = [entry for entry in services if entry not in processes]
     for effect in dict.fromkeys(entry["effect"] for entry in processes):
-        alike = [entry for entry in processes if entry["effect"] == effect]
-        hosts = {host for entry in alike for host in entry["hosts"]}
-        told.append({"service": _many(len(alike)), "effect": effect, "hosts": hosts})
+        hosts = [host for entry in processes if entry["effect"] == effect for host in entry["hosts"]]
+        told.append({"service": _many(len(hosts)), "effect": effect, "hosts": sorted(set(hosts))})
     return told
 
 

@@ -127,7 +127,8 @@ def test_what_happens_to_many_processes_is_told_once():
     for name in groups["sidekiq_push"]:
         hosts[name]["sidekiq_concurrency"] = 20
     comparison = compare(old, from_inventory(hosts, groups, SETTINGS).as_mapping())
-    assert len(comparison.services) > 100
+    processes = [entry for entry in comparison.services if entry["service"].startswith("Sidekiq ")]
+    assert sum(len(entry["hosts"]) for entry in processes) == 120
     text = describe_changes(comparison)
     assert "120 processes of Sidekiq: restart on push1 to push30" in text
     assert re.search(r"\n  \d+ processes of Sidekiq: concurrency +5 -> 20   \(restart them\)", text)
