@@ -81,6 +81,14 @@ def push_jobs(instance, plan):
     return pushed
 
 
+def begin_requests(instance, count):
+    headers = instance.proxied(Authorization=f"Bearer {instance.summary['token']}")
+    requests = instance.begin("python3", "-c", REQUESTS)
+    requests.stdin.write(json.dumps([count, "/api/v1/timelines/public", headers]))
+    requests.stdin.close()
+    return requests
+
+
 def processed(instance):
     return int((instance.redis("get", "stat:processed") or ["0"])[0] or 0)
 
@@ -94,14 +102,17 @@ def test_all_threads_at_once_find_a_connection(instance, plan, host):
         + sum(process["db_pool"] for process in processes)
         + len(plan["streaming"]["processes"]) * plan["streaming"]["db_pool"]
     )
-    headers = instance.proxied(Authorization=f"Bearer {instance.summary['token']}")
+    # Once without the lock: a process that sees a table for the first time asks for its columns, one thread for all.
+    before, requests = processed(instance), begin_requests(instance, 4 * puma_threads)
+    pushed = push_jobs(instance, plan)
+    assert set(json.loads(requests.stdout.read())) == {200}
+    wait_until(lambda: processed(instance) >= before + pushed, 60, f"the end of {pushed} jobs")
+
     fatal = host.check_output(f"({REFUSED}) 2>/dev/null | grep -c FATAL || true")
     failed, before = instance.redis("get", "stat:failed"), processed(instance)
 
     with statuses_locked(instance):
-        requests = instance.begin("python3", "-c", REQUESTS)
-        requests.stdin.write(json.dumps([puma_threads + 4, "/api/v1/timelines/public", headers]))
-        requests.stdin.close()
+        requests = begin_requests(instance, puma_threads + 4)
         pushed = push_jobs(instance, plan)
         busy = puma_threads + sidekiq_threads
         wait_until(lambda: int(instance.sql(WAITING)[0]) >= busy, 45, f"{busy} threads that wait for the table")
