@@ -95,12 +95,7 @@ def broken(plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings: Sett
     found |= _media(groups, settings)
     at = _at(planned)
     found |= {"C15" for host in planned.values() if _unreachable(host, at)}
-    monitored = bool(groups.get("metrics"))
-    found |= {
-        "C16"
-        for host in planned.values()
-        if needed_mb(host, monitored=monitored) > host["host"]["memory_mb"] * _overdraft(host)
-    }
+    found |= {"C16" for dummy in overfull(planned, groups)}
     found |= {"C17" for host in planned.values() if max(Counter(ports(host)).values(), default=0) > 1}
     found |= {
         "C18"
@@ -220,6 +215,16 @@ def _megabytes(part: Mapping[str, Any], setting: str) -> int:
     text = str(part["settings"][setting]).lower()
     number = int(text.rstrip("kmgb"))
     return number * 1024 if text.endswith(("gb", "g")) else number
+
+
+def overfull(planned: Mapping[str, Any], groups: Groups) -> set[str]:
+    """The hosts whose memory does not suffice."""
+    monitored = bool(groups.get("metrics"))
+    return {
+        name
+        for name, host in planned.items()
+        if needed_mb(host, monitored=monitored) > host["host"]["memory_mb"] * _overdraft(host)
+    }
 
 
 def _tiny(host: Mapping[str, Any]) -> float:

@@ -26,12 +26,18 @@ def planned(inventory):
     return plan, {finding["constraint"] for finding in plan["findings"] if finding["severity"] == "error"}
 
 
+def is_error(finding, constraint):
+    return (finding["constraint"], finding["severity"]) == (constraint, "error")
+
+
 def holds(inventory):
     """Plan a fleet and hold the plan against the oracle: refused for exactly what is broken, or right in all."""
     plan, named = planned(inventory)
     if plan["hosts"]:
         assert oracle.broken(plan, *inventory.arguments()) == named
         assert oracle.inconsistent(plan, inventory.hosts, inventory.groups) == []
+        too_small = {name for finding in plan["findings"] if is_error(finding, "C16") for name in finding["hosts"]}
+        assert too_small == oracle.overfull(plan["hosts"], inventory.groups)
     else:
         # An inventory that cannot be read is not looked at any further.
         assert named
@@ -86,6 +92,26 @@ def test_more_memory_never_means_fewer_workers_or_processes(inventory, data, mor
         assert after[host][1] >= processes
         if host != name:
             assert after[host] == (workers, processes)
+
+
+def memory_of_data(plan):
+    """For each host what PostgreSQL buffers and what Redis may fill, in MB."""
+    return {
+        (name, part): int(str(host[part]["settings"][setting]).lower().removesuffix("mb"))
+        for name, host in plan["hosts"].items()
+        for part, setting in (("postgres", "shared_buffers"), ("redis", "maxmemory"))
+        if part in host
+    }
+
+
+@examples(80)
+@given(inventory=fleets.sensible_fleets(most_hosts=30), data=st.data(), more_mb=st.integers(1, 65536))
+def test_more_memory_never_means_less_for_data(inventory, data, more_mb):
+    name = data.draw(st.sampled_from(sorted(inventory.hosts)))
+    before = memory_of_data(planned(inventory)[0])
+    memory_mb = inventory.hosts[name]["vm_memory_mb"] + more_mb
+    after = memory_of_data(planned(inventory.with_variables(name, vm_memory_mb=memory_mb))[0])
+    assert {where: (mb, after[where]) for where, mb in before.items() if after[where] < mb} == {}
 
 
 @examples(80)
