@@ -368,6 +368,8 @@ def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups) -> list[
         wrong += _unreachable(host, at)
         wrong += [f"{name}: no reason for {path}" for path in unexplained(host)]
         wrong += [f"{name}: {what} not obeyed" for what in _disobeyed(host, hosts[name])]
+        called = Counter(process["name"] for process in host.get("sidekiq", {}).get("processes", ()))
+        wrong += [f"{name}: {count} processes are called {what}" for what, count in called.items() if count > 1]
         total_mb = sum(row["mb"] for row in host["memory"]["budget"])
         if total_mb != host["memory"]["used_mb"]:
             wrong.append(f"{name}: the rows of its budget are {total_mb} MB together, not {host['memory']['used_mb']}")

@@ -348,7 +348,7 @@ class TestQueues:
         names = [
             process["name"] for name in ("work1", "work2") for process in sizes(plan, name)["sidekiq"]["processes"]
         ]
-        assert names == ["scheduler", "default", "ingress", "push", "pull", "default_2"]
+        assert names == ["scheduler", "default", "ingress", "push", "pull", "default"]
 
     def test_a_scheduler_by_hand_leaves_the_split_without(self, plan_fleet):
         hosts = POOLED | {"work2": (1, 3972, "sidekiq sidekiq_cron", {"sidekiq_queues": ["scheduler", "mailers"]})}

@@ -92,6 +92,12 @@ def test_media_on_two_hosts():
         ("totals", lambda plan: plan["totals"].update(puma_threads=1)),
         ("are needed", lambda plan: plan["hosts"]["web1"]["memory"].update(used_mb=1, budget=[{"what": "x", "mb": 1}])),
         ("the rows of its budget", lambda plan: plan["hosts"]["web1"]["memory"].update(used_mb=1)),
+        (
+            "2 processes are called",
+            lambda plan: first_process(plan["hosts"]).update(
+                name=plan["hosts"]["sk1"]["sidekiq"]["processes"][1]["name"]
+            ),
+        ),
         ("is in", lambda plan: plan["hosts"]["web1"].pop("web")),
     ],
 )
