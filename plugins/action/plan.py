@@ -73,7 +73,13 @@ class ActionModule(ActionBase):
         if arguments["page"]:
             title = str(first.get("mastodon_local_domain", "the fleet"))
             written[arguments["page"]] = page(result["plan"], title=title)
-        changes = [_write(path, text, check_mode=self._task.check_mode) for path, text in written.items()]
+        try:
+            changes = [_write(path, text, check_mode=self._task.check_mode) for path, text in written.items()]
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"{error.filename} cannot be written ({error.strerror}), and nothing was changed. Set mastodon_plan_file, "
+                "or plan_directory where it is the playbook plan that runs, to where it can."
+            ) from error
         result["changed"] = any(changes)
         return result
 

@@ -258,3 +258,12 @@ def test_secrets_that_must_be_alike_are_compared_and_never_told(run):
     done, result = run("-e", f"mastodon_secret_key_base={secret}", "-vvv")
     assert done.returncode == 0
     assert secret not in json.dumps(result)
+
+
+def test_a_plan_that_cannot_be_kept_is_told_with_what_to_set(run, tmp_path):
+    (tmp_path / "in_the_way").write_text("a file where a folder should be")
+    done, result = run("-e", f"file={tmp_path}/in_the_way/plan.json")
+    assert done.returncode != 0
+    assert f"{tmp_path}/in_the_way" in told(done)
+    assert "nothing was changed. Set mastodon_plan_file" in told(done)
+    assert result is None
