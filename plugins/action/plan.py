@@ -77,8 +77,8 @@ class ActionModule(ActionBase):
             changes = [_write(path, text, check_mode=self._task.check_mode) for path, text in written.items()]
         except OSError as error:
             raise AnsibleActionFail(
-                f"{error.filename} cannot be written ({error.strerror}), and nothing was changed. Set mastodon_plan_file, "
-                "or plan_directory where it is the playbook plan that runs, to where it can."
+                f"{error.filename} cannot be written ({error.strerror}), and nothing was changed. Set "
+                "mastodon_plan_file, or plan_directory where it is the playbook plan that runs, to where it can."
             ) from error
         result["changed"] = any(changes)
         return result
