@@ -89,6 +89,7 @@ def poolers_take_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> lis
     """C5. Any pooler takes 1.25 x all clients of the fleet: when another is away, they all come to it."""
     clients = _database_clients(hosts) + (_ruby_clients(hosts) if fleet.replicas else 0)
     needed = ceil(clients * c.pgbouncer_client_headroom)
+    others = ", if the other poolers are away" if len(fleet.running("pgbouncer")) > 1 else ""
     found = []
     for host in fleet.running("pgbouncer"):
         part = hosts[host.name].pgbouncer
@@ -100,7 +101,7 @@ def poolers_take_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> lis
                     "C5",
                     (host.name,),
                     f"{host.name}: PgBouncer takes {part.max_client_conn} clients, and {clients} may come to it, with "
-                    f"headroom {needed}: all of the fleet, if the other poolers are away.",
+                    f"headroom {needed}: all of the fleet{others}.",
                     f"Set pgbouncer_max_client_conn: {needed} or more on {host.name}, or leave it out.",
                     pgbouncer_max_client_conn=needed,
                 )

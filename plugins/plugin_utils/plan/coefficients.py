@@ -179,9 +179,6 @@ class Coefficients:
     # [E] fit to small boxes, to aus.social (10,000 active) and to toot.community (27,000).
     demand_postgres_base_mb: int = 512
     demand_postgres_mb_per_user: float = 0.6
-    # [D] Mastodon's guide to scaling: 800 to 1,200 connections of 10,000 to 20,000 users; [I] 1,000 a process.
-    demand_streaming_connections_per_1000_users: float = 80.0
-    demand_connections_per_streaming_process: int = 1000
     # [E] Of the people of a month, so many come in a week; [S] their home feeds hold 800 posts each in Redis.
     demand_weekly_share: float = 0.6
     demand_feed_mb_per_weekly_user: float = 0.12

@@ -171,14 +171,14 @@ def _ruby(plans: list[HostPlan], load: Load, c: Coefficients) -> list[Need]:
 
 
 def _streaming(plans: list[HostPlan], load: Load, c: Coefficients) -> list[Need]:
-    connections = ceil(load.monthly_active_users / 1000 * c.demand_streaming_connections_per_1000_users)
+    connections = ceil(load.monthly_active_users * c.streaming_connections_per_user)
     return [
         Need(
             tier="streaming",
             what="streaming processes",
-            needed=max(1, ceil(connections / c.demand_connections_per_streaming_process)),
+            needed=max(1, ceil(connections / c.streaming_connections_per_process)),
             have=sum(len(plan.streaming.processes) for plan in plans if plan.streaming),
-            reason=f"{connections} connections, {c.demand_connections_per_streaming_process} a process",
+            reason=f"{connections} connections, {c.streaming_connections_per_process} a process",
         )
     ]
 
