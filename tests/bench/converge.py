@@ -32,9 +32,11 @@ def timed(fleet: Fleet, playbook: Path, counts: Path) -> tuple[float, Run]:
         "ANSIBLE_CALLBACKS_ENABLED": "module_tasks",
         "MODULE_TASKS_FILE": str(counts),
     }
+    # The plan is kept where the fleet's own command keeps it.
+    plan_file = f"mastodon_plan_file={fleet.state}/plan.json"
     begin = time.monotonic()
     done = subprocess.run(
-        [BIN / "ansible-playbook", "-i", fleet.inventory, playbook],
+        [BIN / "ansible-playbook", "-i", fleet.inventory, playbook, "-e", plan_file],
         env=environment,
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
