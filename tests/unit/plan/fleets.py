@@ -268,7 +268,7 @@ def _parts(groups: dict[str, list[str]], redis_parts: Sequence[str]) -> None:
     groups |= {"postgres_primary": [primary], "redis_core": [core]}
     if replicas:
         groups["postgres_replica"] = replicas
-    parts = [*dict.fromkeys(redis_parts), *("redis_replica" for _ in others)]
+    parts = [*dict.fromkeys(redis_parts), *["redis_replica"] * len(others)]
     for part, name in zip(parts, others, strict=False):
         groups.setdefault(part, []).append(name)
 

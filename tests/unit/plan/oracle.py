@@ -480,7 +480,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
     elif isinstance(value, list):
         for item in value:
             if isinstance(item, Mapping):
-                name = next(str(item[key]) for key in ("name", "what", "port") if key in item)
+                name = next((item[key] for key in ("name", "what", "port") if key in item), None)
                 yield from _numbers(item, f"{path}.{name}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield path.removesuffix(".mb"), value
