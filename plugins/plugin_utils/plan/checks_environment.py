@@ -110,13 +110,12 @@ def hosts_are_alike(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
     found = []
     for variable, by_value in sorted(values.items()):
         if len(by_value) > 1:
-            sides = sorted(by_value.values(), key=len)
-            few = [name for side in sides[:-1] for name in side]
+            few, most = _sides(by_value.values())
             found.append(
                 error(
                     "C13",
                     few,
-                    f"{variable} on {names(few)} differs from that on {names(sides[-1])}; hosts of one instance share "
+                    f"{variable} on {names(few)} differs from that on {names(most)}; hosts of one instance share "
                     f"their keys, their domain and their revision.",
                     f"Set {variable} once, in group_vars/all.",
                 )
@@ -176,13 +175,12 @@ def redis_addresses_are_whole(fleet: Fleet, hosts: Hosts, c: Coefficients) -> li
         for host in ruby:
             urls[prefix][host.environment.get(f"{prefix}URL")].append(host.name)
         if len(urls[prefix]) > 1:
-            sides = sorted(urls[prefix].values(), key=len)
-            few = [name for side in sides[:-1] for name in side]
+            few, most = _sides(urls[prefix].values())
             found.append(
                 error(
                     "C19",
                     few,
-                    f"{prefix}URL of mastodon_env on {names(few)} differs from that on {names(sides[-1])}: jobs and "
+                    f"{prefix}URL of mastodon_env on {names(few)} differs from that on {names(most)}: jobs and "
                     f"cache would be in two places.",
                     f"Set {prefix}URL once, in mastodon_env of group_vars/all.",
                 )
@@ -234,6 +232,12 @@ def _users(fleet: Fleet) -> list[Host]:
 def _setting(fleet: Fleet, name: str) -> list[Host]:
     """The hosts of the application whose mastodon_env has the variable."""
     return [host for host in _users(fleet) if name in host.environment]
+
+
+def _sides(hosts_by_value: Iterable[list[str]]) -> tuple[list[str], list[str]]:
+    """The hosts that differ from most, and those that agree; of hosts grouped by their value."""
+    *others, most = sorted(hosts_by_value, key=len)
+    return [name for side in others for name in side], most
 
 
 def _is_on(value: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from . import from_inventory
 from .coefficients import Coefficients, read_coefficients
@@ -32,12 +32,13 @@ Planner = Callable[[dict[str, dict[str, Any]], dict[str, list[str]]], Plan]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Equal hosts of a layout: the groups they are in, what machine each is, how many."""
+    """Equal hosts of a layout: the groups they are in, what machine each is, how many; and how they can grow."""
 
     name: str
     groups: tuple[str, ...]
     machine: Machine
     count: int = 1
+    grows_by: Literal["hosts", "machine"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,25 +226,27 @@ def _split_tiers(machines: Sequence[Machine], load: Load, c: Coefficients) -> It
             yield Layout(
                 shape="split tier",
                 parts=(
-                    Part(name="edge", groups=("nginx", "streaming"), machine=small, count=edges),
-                    Part(name="web", groups=("web",), machine=many, count=2),
-                    Part(name="worker", groups=("sidekiq",), machine=many, count=1),
-                    Part(name="db", groups=("postgres", "postgres_primary", "pgbouncer"), machine=small),
-                    Part(name="redis", groups=("redis", "redis_core"), machine=small),
+                    Part(name="edge", groups=("nginx", "streaming"), machine=small, count=edges, grows_by="machine"),
+                    Part(name="web", groups=("web",), machine=many, count=2, grows_by="hosts"),
+                    Part(name="worker", groups=("sidekiq",), machine=many, grows_by="hosts"),
+                    Part(
+                        name="db",
+                        groups=("postgres", "postgres_primary", "pgbouncer"),
+                        machine=small,
+                        grows_by="machine",
+                    ),
+                    Part(name="redis", groups=("redis", "redis_core"), machine=small, grows_by="machine"),
                 ),
             )
 
 
 def _grown(layout: Layout, machines: Sequence[Machine], planner: Planner) -> tuple[Layout, int]:
-    """Plan the layout; while a tier of a split one is short, give it one host more, or a larger machine."""
+    """Plan the layout; while a part is short that can grow, make it larger and plan again. Returns the plans made."""
     tries = 0
     while True:
         tries += 1
-        plan = planner(*layout.inventory())
-        lacking = _lacking(plan)
-        if not lacking or layout.shape != "split tier":
-            return replace(layout, short=tuple(lacking.values())), tries
-        larger = _larger(layout, set(lacking), machines)
+        lacking = _lacking(planner(*layout.inventory()))
+        larger = _larger(layout, set(lacking), machines) if lacking else None
         if larger is None:
             return replace(layout, short=tuple(lacking.values())), tries
         layout = larger
@@ -273,21 +276,21 @@ _PART_OF = {
 
 
 def _larger(layout: Layout, lacking: set[str], machines: Sequence[Machine]) -> Layout | None:
-    """The layout with one step more of every part that lacks something; None where a part cannot grow."""
-    parts = []
-    for part in layout.parts:
-        if part.name not in lacking:
-            parts.append(part)
-        elif part.name in ("web", "worker"):
-            if part.count >= HOSTS_OF_A_TIER:
-                return None
-            parts.append(replace(part, count=part.count + 1))
-        else:
-            machine = next((bigger for bigger in machines if _is_more(bigger, part.machine)), None)
-            if machine is None:
-                return None
-            parts.append(replace(part, machine=machine))
+    """The layout with one step more of every part that lacks something; None where one of them cannot grow."""
+    parts = [_step(part, machines) if part.name in lacking else part for part in layout.parts]
+    if None in parts or tuple(parts) == layout.parts:
+        return None
     return replace(layout, parts=tuple(parts))
+
+
+def _step(part: Part, machines: Sequence[Machine]) -> Part | None:
+    """The part with one host more, or a larger machine, as it grows; None at its end."""
+    if part.grows_by == "hosts" and part.count < HOSTS_OF_A_TIER:
+        return replace(part, count=part.count + 1)
+    if part.grows_by == "machine":
+        larger = next((machine for machine in machines if _is_more(machine, part.machine)), None)
+        return replace(part, machine=larger) if larger else None
+    return None
 
 
 def _is_more(machine: Machine, than: Machine) -> bool:

@@ -40,6 +40,7 @@ PLAYBOOK = """
         mode: "0600"
       delegate_to: localhost
       check_mode: false
+      # It takes the result out to the test; what is counted is whether the plan changed.
       changed_when: false
 """
 
