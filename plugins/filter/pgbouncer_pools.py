@@ -53,22 +53,10 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
-
-
-def pgbouncer_pools(
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Check types, call the library, name the filter in what it raises."""
-    with named("pgbouncer_pools"):
-        require_fleet(hosts, groups, settings)
-        return part_of("pgbouncer.pools", hosts, groups, settings)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.part_filter import part_filter
 
 
 class FilterModule:
@@ -76,4 +64,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function."""
-        return {"pgbouncer_pools": pgbouncer_pools}
+        return {"pgbouncer_pools": part_filter("pgbouncer_pools", "pgbouncer.pools")}

@@ -37,22 +37,10 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
-
-
-def postgres_settings(
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Check types, call the library, name the filter in what it raises."""
-    with named("postgres_settings"):
-        require_fleet(hosts, groups, settings)
-        return part_of("postgres.settings", hosts, groups, settings)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.part_filter import part_filter
 
 
 class FilterModule:
@@ -60,4 +48,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function."""
-        return {"postgres_settings": postgres_settings}
+        return {"postgres_settings": part_filter("postgres_settings", "postgres.settings")}

@@ -38,22 +38,10 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
-
-
-def redis_settings(
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Check types, call the library, name the filter in what it raises."""
-    with named("redis_settings"):
-        require_fleet(hosts, groups, settings)
-        return part_of("redis.settings", hosts, groups, settings)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.part_filter import part_filter
 
 
 class FilterModule:
@@ -61,4 +49,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function."""
-        return {"redis_settings": redis_settings}
+        return {"redis_settings": part_filter("redis_settings", "redis.settings")}

@@ -41,22 +41,10 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
-
-
-def sidekiq_processes(
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Check types, call the library, name the filter in what it raises."""
-    with named("sidekiq_processes"):
-        require_fleet(hosts, groups, settings)
-        return part_of("sidekiq.processes", hosts, groups, settings)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.part_filter import part_filter
 
 
 class FilterModule:
@@ -64,4 +52,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function."""
-        return {"sidekiq_processes": sidekiq_processes}
+        return {"sidekiq_processes": part_filter("sidekiq_processes", "sidekiq.processes")}

@@ -39,22 +39,10 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require_fleet
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.parts import part_of
-
-
-def streaming_processes(
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Check types, call the library, name the filter in what it raises."""
-    with named("streaming_processes"):
-        require_fleet(hosts, groups, settings)
-        return part_of("streaming.processes", hosts, groups, settings)
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.part_filter import part_filter
 
 
 class FilterModule:
@@ -62,4 +50,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function."""
-        return {"streaming_processes": streaming_processes}
+        return {"streaming_processes": part_filter("streaming_processes", "streaming.processes")}
