@@ -50,8 +50,9 @@ bench-converge: $(TESTING) ## Measure a run on a finished box against as many pi
 bench-plan: $(TESTING) ## Measure the plan of 10 to 1,000 hosts
 	@$(VENV_PYTHON) tests/bench/plan.py
 
-docs: venv ## Write docs/variables.md anew
+docs: venv ## Write anew what is made: docs/variables.md, and the plans of the inventories
 	@$(VENV_PYTHON) docs/make_variables.py
+	@$(VENV_PYTHON) docs/make_plans.py
 
 release-notes: $(TESTING) ## Turn the changelog's fragments into CHANGELOG.md
 	@tests/release.sh notes
