@@ -44,7 +44,7 @@ unit: $(TESTING) ## Run the unit tests: no network, no Docker
 test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
 	@tests/run.sh
 
-bench-converge: $(TESTING) ## Measure a run on a finished box against as many pings
+bench-converge: $(TESTING) rehearse ## Measure a run on a finished fleet against as many pings: INVENTORY, STATE
 	@$(VENV_PYTHON) tests/bench/converge.py --state $(STATE)
 
 bench-plan: $(TESTING) ## Measure the plan of 10 to 1,000 hosts
