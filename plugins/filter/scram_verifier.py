@@ -16,6 +16,8 @@ description:
     C(CREATE ROLE ... PASSWORD), and PgBouncer in its C(auth_file). So the password itself never reaches the host's
     command lines, logs or tables.
   - The same password and role always give the same verifier, so a task that sets it is idempotent.
+requirements:
+  - passlib (on the control machine)
 positional: username
 options:
   _input:

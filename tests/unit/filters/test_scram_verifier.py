@@ -11,6 +11,7 @@ import re
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.fediops.mastodon.plugins.filter.scram_verifier import scram_verifier
+from ansible_collections.fediops.mastodon.plugins.plugin_utils import scram
 
 
 def parts(verifier):
@@ -20,13 +21,17 @@ def parts(verifier):
 
 
 def test_an_independent_implementation_makes_the_same_keys():
-    scram = pytest.importorskip("passlib.hash").scram
     iterations, salt, stored, server = parts(scram_verifier("correct horse", "mastodon"))
-    hashed = scram.using(salt=salt, rounds=iterations, algs="sha-1,sha-256").hash("correct horse")
-    salted = scram.extract_digest_info(hashed, "sha-256")[2]
+    salted = hashlib.pbkdf2_hmac("sha256", b"correct horse", salt, iterations)
     client_key = hmac.new(salted, b"Client Key", hashlib.sha256).digest()
     assert hashlib.sha256(client_key).digest() == stored
     assert hmac.new(salted, b"Server Key", hashlib.sha256).digest() == server
+
+
+def test_without_passlib_the_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(scram, "IMPORT_ERROR", ImportError("passlib"))
+    with pytest.raises(AnsibleFilterError, match="`passlib` is missing on the control machine"):
+        scram_verifier("correct horse", "mastodon")
 
 
 def test_a_verifier_that_postgresql_let_a_client_in_with():
