@@ -49,9 +49,23 @@ components:
   type: dict
   contains:
     postgres:
-      description: C(installed), C(data), and C(versions), the major versions of the clusters that hold data.
+      description:
+        - C(installed), C(data), and C(versions), the major versions of the clusters that hold data.
+        - Of the cluster of the highest version - C(standby), whether it follows a primary; C(system_identifier), as
+          text, which a primary and its standbys have in common, and C(timeline), which rises with each promotion, both
+          as of its last checkpoint; C(untouched), whether nothing was ever made in it.
+        - C(settings), those that a standby must not have less of than its primary, as they were last written; they
+          need not be in force yet.
       type: dict
-      sample: {installed: true, data: true, versions: [17]}
+      sample:
+        installed: true
+        data: true
+        versions: [17]
+        standby: false
+        system_identifier: "7710741844895325545"
+        timeline: 1
+        untouched: false
+        settings: {max_connections: "100"}
     redis:
       description: C(installed) and C(data).
       type: dict
@@ -92,11 +106,18 @@ swap_mb:
   returned: always
   type: int
   sample: 2048
+ssh_port:
+  description: The port of this host that the connection of this run came in by, or nothing without SSH.
+  returned: always
+  type: int
+  sample: 22
 """
 
 import contextlib
 import json
 import os
+import re
+import struct
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,20 +125,23 @@ from ansible_collections.fediops.mastodon.plugins.module_utils.owed import STATE
 
 INSTANCE_RECORD = "var/lib/postgresql/fediops-instance.json"
 RELEASE_RECORD = f"{STATE_DIRECTORY}/release.json".lstrip("/")
+# Of pg_control: the system identifier at 0; of the last checkpoint the timeline at 48 and the next OID at 72. They have
+# had these places for more major versions than are supported.
+CONTROL = struct.Struct("<Q40xI20xI")
+FIRST_OID_OF_USERS = 16384
+SHARED_SETTING = re.compile(
+    r"^(max_(?:connections|locks_per_transaction|prepared_transactions|wal_senders|worker_processes)) = '(\d+)'$",
+    re.MULTILINE,
+)
 USERS = ("mastodon", "postgres", "redis", "www-data")
 
 
 def look(root: Path) -> dict:
     """Return the state of the host whose files lie below root. Raises ValueError for a record that is no JSON."""
-    clusters = sorted(int(path.parts[-3]) for path in root.glob("var/lib/postgresql/[0-9]*/*/PG_VERSION"))
     redis = root / "var/lib/redis"
     return {
         "components": {
-            "postgres": {
-                "installed": any(root.glob("usr/lib/postgresql/*/bin/postgres")),
-                "data": bool(clusters),
-                "versions": sorted(set(clusters)),
-            },
+            "postgres": postgres(root),
             "redis": {
                 "installed": (root / "usr/bin/redis-server").exists(),
                 "data": any(redis.glob("*.rdb")) or any(redis.glob("appendonlydir/*")),
@@ -134,6 +158,41 @@ def look(root: Path) -> dict:
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
         "swap_mb": swap_mb(root / "proc/meminfo"),
+        "ssh_port": ssh_port(root / "proc", os.getpid()),
+    }
+
+
+def postgres(root: Path) -> dict:
+    """Return what there is of PostgreSQL. Raises ValueError for data without a control file."""
+    found = root.glob("var/lib/postgresql/[0-9]*/*/PG_VERSION")
+    clusters = sorted((int(path.parts[-3]), path.parent) for path in found)
+    return {
+        "installed": any(root.glob("usr/lib/postgresql/*/bin/postgres")),
+        "data": bool(clusters),
+        "versions": sorted({version for version, _data in clusters}),
+        **cluster(root, *(clusters or [(0, None)])[-1]),
+    }
+
+
+def cluster(root: Path, version: int, data: Path | None) -> dict:
+    """Return what the files of one cluster tell; data is its directory. Raises ValueError for one that is damaged."""
+    told = {"standby": False, "system_identifier": None, "timeline": None, "untouched": False, "settings": {}}
+    if data is None:
+        return told
+    control, conf = data / "global/pg_control", root / f"etc/postgresql/{version}/{data.name}/conf.d/fediops.conf"
+    try:
+        identifier, timeline, next_oid = CONTROL.unpack_from(control.read_bytes())
+    except (FileNotFoundError, struct.error) as error:
+        # Nothing may be decided about data that nobody can read.
+        raise ValueError(f"{data} holds data of PostgreSQL and no control file ({error}); restore a backup") from error
+    databases = [int(path.name) for path in data.glob("base/*") if path.name.isdigit()]
+    with contextlib.suppress(FileNotFoundError):
+        told["settings"] = dict(SHARED_SETTING.findall(conf.read_text(encoding="utf-8")))
+    return told | {
+        "standby": (data / "standby.signal").exists(),
+        "system_identifier": str(identifier),
+        "timeline": timeline,
+        "untouched": max([next_oid, *databases]) <= FIRST_OID_OF_USERS,
     }
 
 
@@ -167,6 +226,22 @@ def swap_mb(path: Path) -> int | None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("SwapTotal:"):
                 return int(line.split()[1]) // 1024
+    return None
+
+
+def ssh_port(processes: Path, pid: int) -> int | None:
+    """Return the port of the SSH connection that a process came by, or nothing; /proc is at ``processes``.
+
+    sudo keeps the variable that tells from its children, so the nearest ancestor that has it is asked.
+    """
+    with contextlib.suppress(OSError):
+        while pid:
+            environment = (processes / str(pid) / "environ").read_bytes().split(b"\0")
+            for variable in environment:
+                if variable.startswith(b"SSH_CONNECTION="):
+                    return int(variable.split()[-1])
+            # The name of a program, in brackets, may hold anything.
+            pid = int((processes / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
     return None
 
 

@@ -28,6 +28,7 @@ GIVEN_BY_ANSIBLE = {
     "ansible_check_mode",
     "ansible_facts",
     "ansible_managed",
+    "ansible_port",
     "inventory_hostname",
     "omit",
     "role_path",
