@@ -8,7 +8,6 @@ import struct
 import pytest
 from ansible_collections.fediops.mastodon.plugins.modules import host_state
 
-
 NO_CLUSTER = {"standby": False, "system_identifier": None, "timeline": None, "untouched": False, "settings": {}}
 # The beginning of the control file that PostgreSQL 17.12's initdb made: pg_controldata says 7710741844895325545,
 # timeline 1, next OID 13645.
