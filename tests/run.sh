@@ -4,4 +4,4 @@
 # lines tell of every layer, and its status is the status.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec .venv/bin/pytest -v --durations=15 tests/lint tests/unit tests/e2e --scenario single_box "$@"
+exec .venv/bin/pytest -v --durations=15 tests/lint tests/unit tests/e2e --scenario single_box --scenario split_tier "$@"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fleet under test.
 
-`--scenario NAME` makes the fleet of a Molecule scenario first, and removes it at the end. Otherwise the tests use a
-fleet that is there: that of `--state FOLDER`, else the person's own rehearsal (.rehearsal).
+`--scenario NAME` makes the fleet of a Molecule scenario first, and removes it at the end; given several times, one
+after the other. Otherwise the tests use a fleet that is there: that of `--state FOLDER`, else the person's own
+rehearsal (.rehearsal). Folders that have the name of a scenario hold tests for fleets like its own; the others are for
+any fleet.
 """
 
 from __future__ import annotations
@@ -14,24 +16,58 @@ from pathlib import Path
 import pytest
 import testinfra
 from bench.record import record
-from e2e.fleet import CHECKOUT, Fleet
+from e2e.fleet import CHECKOUT, Fleet, groups
+from e2e.instance import Instance
 from e2e.scenario import Scenario
+
+# What the tests of split_tier look at, beyond several hosts.
+REPLICATED = {"postgres_replica", "pgbouncer"}
 
 
 def pytest_addoption(parser):
-    parser.addoption("--scenario", help="make the fleet of this Molecule scenario, and remove it at the end")
+    parser.addoption("--scenario", action="append", default=[], help="make this scenario's fleet, and remove it")
     parser.addoption("--state", type=Path, help="folder of the rehearsal to test (default: .rehearsal)")
 
 
+def pytest_generate_tests(metafunc):
+    """Every test of a fleet is there once for each scenario."""
+    if "scenario" in metafunc.fixturenames and (names := metafunc.config.getoption("scenario")):
+        metafunc.parametrize("scenario", names, indirect=True, scope="session")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests of an empty host come before all others that need the fleet, which would fill it."""
-    items.sort(key=lambda item: "/e2e/" in str(item.path) and not item.get_closest_marker("empty_host"))
-    if not config.getoption("scenario"):
-        items[:], empty = (
-            [item for item in items if not item.get_closest_marker("empty_host")],
-            [item for item in items if item.get_closest_marker("empty_host")],
-        )
-        config.hook.pytest_deselected(items=empty)
+    """Leave out what is for other fleets; one fleet comes after the other, and its empty hosts before it is filled."""
+    scenarios = config.getoption("scenario")
+    state = Fleet(state_folder(config))
+    made = {name: groups(CHECKOUT / "inventories" / name) for name in scenarios}
+    there = state.groups() if not scenarios and state.inventory.is_dir() else {}
+
+    def place(item):
+        if "fleet" not in item.fixturenames:
+            return "/e2e/" in str(item.path), -1, True
+        name = item.callspec.params["scenario"] if scenarios else None
+        return True, scenarios.index(name) if name else 0, not item.get_closest_marker("empty_host")
+
+    def wanted(item):
+        if "fleet" not in item.fixturenames:
+            return True
+        found = made[item.callspec.params["scenario"]] if scenarios else there
+        return (bool(scenarios) or not item.get_closest_marker("empty_host")) and is_for(item.path.parent.name, found)
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = sorted(filter(wanted, items), key=place)
+
+
+def state_folder(config):
+    """Where the fleet is that is there already."""
+    return config.getoption("state") or CHECKOUT / ".rehearsal"
+
+
+def is_for(folder, found):
+    """Whether the tests of a folder are for a fleet of these groups."""
+    several = len(found.get("all", ())) > 1
+    fits = {"single_box": not several, "acme": not several, "split_tier": several and found.keys() >= REPLICATED}
+    return fits.get(folder, True)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +79,7 @@ def shown(request):
 @pytest.fixture(scope="session")
 def scenario(request, shown):
     """The Molecule scenario of which the fleet is made here; None where the fleet is there already."""
-    name = request.config.getoption("scenario")
+    name = getattr(request, "param", None)
     if name is None:
         yield None
         return
@@ -59,8 +95,7 @@ def scenario(request, shown):
 @pytest.fixture(scope="session")
 def fleet(request, scenario):
     """The fleet, with something deployed on it or not."""
-    default = os.environ.get("REHEARSAL_SUMMARY", CHECKOUT / ".rehearsal/summary.json")
-    state = scenario.state if scenario else request.config.getoption("state") or Path(default).parent
+    state = scenario.state if scenario else state_folder(request.config)
     if not (state / "inventory").is_dir():
         pytest.exit(f"There is no fleet in {state}: `make rehearse` makes one.", returncode=1)
     return Fleet(state)
@@ -101,6 +136,36 @@ def inventory(deployed):
 
 
 @pytest.fixture(scope="session")
+def instance(summary):
+    """The instance that is deployed: its clients, and its hosts from inside."""
+    return Instance(summary)
+
+
+@pytest.fixture(scope="session")
+def hosts_of(instance):
+    """The hosts of a group."""
+    return instance.hosts_of
+
+
+@pytest.fixture(scope="session")
+def host_named(instance):
+    """A host by its name."""
+    return instance.hosts.__getitem__
+
+
+@pytest.fixture(scope="session")
+def whole_plan(deployed):
+    """The plan of the fleet, as the last run computed it."""
+    return json.loads((deployed.state / "plan.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def plan_of(whole_plan):
+    """The plan of a host, by its name."""
+    return whole_plan["hosts"].__getitem__
+
+
+@pytest.fixture(scope="session")
 def box(summary):
     """Name, address and container of the only host."""
     ((name, host),) = summary["hosts"].items()
@@ -114,9 +179,9 @@ def host(box):
 
 
 @pytest.fixture(scope="session")
-def plan(deployed, box):
+def plan(plan_of, box):
     """The plan of the only host, as the last run computed it."""
-    return json.loads((deployed.state / "plan.json").read_text())["hosts"][box["name"]]
+    return plan_of(box["name"])
 
 
 def record_by_name(state, tests, arguments):

@@ -17,10 +17,10 @@ BACK_SECONDS = 120
 
 
 class Edge:
-    """nginx of the box that a summary.json describes, and the services behind it, which can be taken away."""
+    """The first nginx of a fleet (as summary.json has it), and the services behind it, which can be taken away."""
 
     def __init__(self, summary: Mapping, host) -> None:
-        (self.box,) = summary["hosts"].values()
+        self.box = next(host for host in summary["hosts"].values() if "nginx" in host["groups"])
         self.url = summary["url"]
         self.domain = self.url.removeprefix("https://")
         self.ca_file = summary["ca_file"]

@@ -51,6 +51,22 @@ class Run:
         return run
 
 
+def groups(inventory: Path, **environment: str) -> dict[str, list[str]]:
+    """{group: its hosts} of an inventory, as Ansible reads it; groups without hosts are left out."""
+    done = subprocess.run(
+        [BIN / "ansible-inventory", "-i", inventory, "--list"],
+        env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    listed = json.loads(done.stdout)
+
+    def hosts(group: str) -> set[str]:
+        entry = listed.get(group, {})
+        return set(entry.get("hosts", [])).union(*map(hosts, entry.get("children", [])))
+
+    return {group: sorted(found) for group in listed if group != "_meta" and (found := hosts(group))}
+
+
 class Fleet:
     """What is in a rehearsal's folder, and what can be done with it."""
 
@@ -87,11 +103,11 @@ class Fleet:
 
     def hosts(self) -> list[str]:
         """All hosts of the inventory, as Ansible reads it."""
-        done = subprocess.run(
-            [BIN / "ansible-inventory", "-i", self.inventory, "--list"],
-            env=self.environment(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return sorted(json.loads(done.stdout)["_meta"]["hostvars"])
+        return self.groups()["all"]
+
+    def groups(self) -> dict[str, list[str]]:
+        """{group: its hosts} of the inventory."""
+        return groups(self.inventory, **self.environment())
 
     def secrets(self) -> dict[str, str]:
         """{variable: value} of everything in the vault file."""

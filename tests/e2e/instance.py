@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A deployed instance on one box, as tests look at it: from outside as a client, and inside its host's container.
+"""A deployed instance as tests look at it: from outside as a client, and inside the containers of its hosts.
 
 Nothing here knows which application was deployed.
 """
@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,13 +25,20 @@ from e2e.client import Client, sign_in
 CURRENT = "/opt/mastodon/current"
 WEB_PORT, STREAMING_PORT = 3000, 4000
 BOOT_SECONDS = 90
+LOOPBACK = "127.0.0.1"
 
-# Runs inside the host: what a client of the machine itself sees of a port.
+# Runs inside the host: what a client of the machine itself sees of a port, at the first address that takes it.
 ASK = """
 import http.client, json, sys
-port, requests = json.loads(sys.stdin.read())
+addresses, port, requests = json.loads(sys.stdin.read())
 for method, path, headers, body in requests:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for address in addresses:
+        try:
+            connection = http.client.HTTPConnection(address, port, timeout=30)
+            connection.connect()
+            break
+        except ConnectionRefusedError:
+            pass
     connection.request(method, path, body=body, headers=headers)
     answer = connection.getresponse()
     text = answer.read().decode(errors="replace")
@@ -73,20 +79,92 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class Host:
+    """A host of the fleet, looked at as root inside its container."""
+
+    name: str
+    address: str
+    container: str
+    groups: list[str]
+
+    def run(self, *argv: str, stdin: str | None = None) -> Done:
+        """Run a command."""
+        done = subprocess.run(
+            ["docker", "exec", "-i", self.container, *argv],
+            input=stdin or "", capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def output(self, *argv: str, stdin: str | None = None) -> str:
+        """The output of a command that must succeed."""
+        done = self.run(*argv, stdin=stdin)
+        assert done.status == 0, f"{self.name}: {' '.join(argv)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def shell(self, script: str) -> str:
+        """The output of a script that must succeed."""
+        return self.output("sh", "-c", script)
+
+    def begin(self, *argv: str) -> subprocess.Popen:
+        """Start a command and go on; its output can be read."""
+        return subprocess.Popen(
+            ["docker", "exec", "-i", self.container, *argv],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def units(self, *patterns: str) -> list[str]:
+        """The loaded units whose names match."""
+        lines = self.output("systemctl", "list-units", "--plain", "--no-legend", *patterns).splitlines()
+        return [line.split()[0] for line in lines]
+
+    def processes(self, *patterns: str) -> dict[str, str]:
+        """{unit: its main process} of the active units whose names match."""
+        lines = self.output("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *patterns)
+        units = [line.split()[0] for line in lines.splitlines()]
+        if not units:
+            return {}
+        shown = self.output("systemctl", "show", "--property", "MainPID", "--value", *units)
+        return dict(zip(units, shown.split(), strict=True))
+
+    def environment(self, pattern: str) -> dict[str, str]:
+        """What a unit puts into the environment of its process."""
+        unit = self.units(pattern)[0]
+        shown = self.output("systemctl", "show", "--property", "Environment", "--value", unit)
+        return dict(word.split("=", 1) for word in shlex.split(shown))
+
+    def sql(self, query: str, database: str = "mastodon_production") -> list[str]:
+        """The rows that the PostgreSQL of this host answers to its administrator."""
+        return self.output("runuser", "-u", "postgres", "--", "psql", "-XAtqc", query, database).splitlines()
+
+
 class Instance:
     """The instance that a summary.json describes: {url, ca_file, resolve, owner, token, hosts}."""
 
     def __init__(self, summary: Mapping[str, Any]) -> None:
         self.summary = summary
         self.domain = summary["url"].removeprefix("https://")
-        (self.host,) = summary["hosts"].values()
+        self.hosts = {name: Host(name, **about) for name, about in summary["hosts"].items()}
         self.owner = summary["owner"]
         self._numbers = count(1)
 
-    @classmethod
-    def read(cls, path: str | Path) -> Instance:
-        """Read summary.json."""
-        return cls(json.loads(Path(path).read_text()))
+    def hosts_of(self, group: str) -> list[Host]:
+        """The hosts of a group, in the inventory's order."""
+        return [host for host in self.hosts.values() if group in host.groups]
+
+    def host_of(self, group: str) -> Host:
+        """The first host of a group."""
+        return self.hosts_of(group)[0]
+
+    @property
+    def web(self) -> Host:
+        """The first host that runs Puma."""
+        return self.host_of("web")
+
+    @property
+    def primary(self) -> Host:
+        """The host with the primary of PostgreSQL."""
+        return self.host_of("postgres_primary")
 
     # from outside
 
@@ -102,57 +180,32 @@ class Instance:
         )  # fmt: skip
         return Client.from_summary(self.summary, token)
 
-    # inside the host
-
-    def run(self, *argv: str, stdin: str | None = None) -> Done:
-        """Run a command as root in the host's container."""
-        done = subprocess.run(
-            ["docker", "exec", "-i", self.host["container"], *argv],
-            input=stdin or "", capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def output(self, *argv: str) -> str:
-        """The output of a command that must succeed."""
-        done = self.run(*argv)
-        assert done.status == 0, done.stderr
-        return done.stdout.strip()
-
-    def units(self, pattern: str) -> list[str]:
-        """The loaded units whose names match."""
-        return [
-            line.split()[0]
-            for line in self.output("systemctl", "list-units", "--plain", "--no-legend", pattern).splitlines()
-        ]
-
-    def environment(self, pattern: str) -> dict[str, str]:
-        """What a unit puts into the environment of its process."""
-        unit = self.units(pattern)[0]
-        shown = self.output("systemctl", "show", "--property", "Environment", "--value", unit)
-        return dict(word.split("=", 1) for word in shlex.split(shown))
+    # inside its hosts
 
     @cached_property
     def settings(self) -> dict[str, str]:
         """The env file that the application reads."""
-        words = shlex.split(self.output("cat", f"{CURRENT}/.env.production"), comments=True)
+        words = shlex.split(self.web.output("cat", f"{CURRENT}/.env.production"), comments=True)
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def redis(self, *command: str) -> list[str]:
         """The lines that Redis answers."""
-        password = urlsplit(self.settings["REDIS_URL"]).password
-        environment = ["env", f"REDISCLI_AUTH={password}"] if password else []
-        return self.output(*environment, "redis-cli", "--no-auth-warning", *command).splitlines()
+        url = urlsplit(self.settings["REDIS_URL"])
+        environment = ["env", f"REDISCLI_AUTH={url.password}"] if url.password else []
+        tls = ["--tls", "--cacert", "/etc/ssl/mastodon/ca.pem"] if url.scheme == "rediss" else []
+        target = ["-h", url.hostname or LOOPBACK, "-p", str(url.port or 6379), *tls]
+        redis_cli = [*environment, "redis-cli", "--no-auth-warning", *target]
+        return self.host_of("redis_core").output(*redis_cli, *command).splitlines()
 
     def sql(self, query: str) -> list[str]:
         """The rows that the application's database answers."""
-        return self.output(
-            "runuser", "-u", "postgres", "--", "psql", "-XAtqc", query, "mastodon_production"
-        ).splitlines()
+        return self.primary.sql(query)
 
-    def ask(self, *requests: tuple, port: int = WEB_PORT) -> list[Answer]:
-        """Ask a port of the host's loopback: each request is (method, path[, headers[, body]])."""
+    def ask(self, *requests: tuple, port: int = WEB_PORT, host: Host | None = None) -> list[Answer]:
+        """Ask a port of a host, else of the first with Puma or streaming: (method, path[, headers[, body]]) each."""
+        host = host or self.host_of("streaming" if port >= STREAMING_PORT else "web")
         full = [(*request, *({}, None)[len(request) - 2 :]) for request in requests]
-        done = self.run("python3", "-c", ASK, stdin=json.dumps([port, full]))
+        done = host.run("python3", "-c", ASK, stdin=json.dumps([[LOOPBACK, host.address], port, full]))
         assert done.status == 0, done.stderr
         return [Answer(*json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -168,54 +221,49 @@ class Instance:
             *options, *settings, "--", *argv,
         ]  # fmt: skip
 
-    def begin(self, *argv: str) -> subprocess.Popen:
-        """Start a command as root in the host's container, and go on; its output can be read."""
-        return subprocess.Popen(
-            ["docker", "exec", "-i", self.host["container"], *argv],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def app(self, *argv: str, without: str | None = None, **environment: str) -> Done:
+    def app(self, *argv: str, without: str | None = None, host: Host | None = None, **environment: str) -> Done:
         """Run a command as the application's user, in the release, with the environment of the web unit."""
-        whole = self.environment("mastodon-web.service") | environment
+        whole = self.web.environment("mastodon-web.service") | environment
         whole.pop(without, None)
-        return self.run(*self._transient(["--wait", "--pipe", "--collect"], whole, ("/usr/bin/env", *argv)))
+        argv = tuple(self._transient(["--wait", "--pipe", "--collect"], whole, ("/usr/bin/env", *argv)))
+        return (host or self.web).run(*argv)
 
     @contextmanager
     def process(self, like: str, *argv: str, **environment: str) -> Iterator[Process]:
         """Start a process of our own, with the environment of the units `like`; it is gone afterwards."""
+        host = self.host_of(re.match(r"mastodon-(\w+)", like)[1])
         unit = f"contract-{os.getpid()}-{next(self._numbers)}.service"
-        whole = self.environment(like) | environment
-        started = self.run(
+        whole = host.environment(like) | environment
+        started = host.run(
             *self._transient([f"--unit={unit}", "--property=RemainAfterExit=yes"], whole, ("/usr/bin/env", *argv))
         )
         assert started.status == 0, started.stderr
         try:
-            yield Process(self, unit)
+            yield Process(host, unit)
         finally:
-            self.run("systemctl", "kill", "--signal=KILL", unit)
-            self.run("systemctl", "stop", unit)
-            self.run("systemctl", "reset-failed", unit)
+            host.run("systemctl", "kill", "--signal=KILL", unit)
+            host.run("systemctl", "stop", unit)
+            host.run("systemctl", "reset-failed", unit)
 
 
 @dataclass(frozen=True)
 class Process:
     """A process that a test started."""
 
-    instance: Instance
+    host: Host
     unit: str
 
     def show(self, name: str) -> str:
         """A property of its unit."""
-        return self.instance.output("systemctl", "show", "--property", name, "--value", self.unit)
+        return self.host.output("systemctl", "show", "--property", name, "--value", self.unit)
 
     def signal(self, name: str) -> None:
         """Send it a signal, and nobody else."""
-        self.instance.output("systemctl", "kill", "--kill-whom=main", f"--signal={name}", self.unit)
+        self.host.output("systemctl", "kill", "--kill-whom=main", f"--signal={name}", self.unit)
 
     def log(self) -> str:
         """All that it printed."""
-        return self.instance.output("journalctl", "--unit", self.unit, "--output", "cat", "--no-pager")
+        return self.host.output("journalctl", "--unit", self.unit, "--output", "cat", "--no-pager")
 
     def wait(self, seconds: float = BOOT_SECONDS) -> int:
         """Wait until it ends, and return its status (128 + the signal that killed it)."""

@@ -47,7 +47,7 @@ class TestDatabase:
     def test_two_migrations_at_a_time_are_refused(self, instance):
         """Rails takes a lock of the session, of a number made from the database's name."""
         lock = 2053462845 * zlib.crc32(b"mastodon_production")
-        other = instance.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
+        other = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
         try:
             other.stdin.write(f"SELECT pg_advisory_lock({lock}) IS NOT NULL;\n")
             other.stdin.flush()

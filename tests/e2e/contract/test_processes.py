@@ -10,7 +10,7 @@ import json
 import re
 
 import pytest
-from e2e.instance import BOOT_SECONDS, plain, wait_until
+from e2e.instance import BOOT_SECONDS, LOOPBACK, STREAMING_PORT, plain, wait_until
 
 PORT = 3999
 AWAY = {"HOST": "127.0.0.1", "PORT": "1"}
@@ -96,11 +96,11 @@ class TestWeb:
         data = ("GET", "/api/v1/timelines/public", instance.proxied())
         health = ("GET", "/health", instance.proxied())
         assert [answer.status for answer in instance.ask(health, data)] == [200, 200]
-        instance.output("systemctl", "stop", postgres)
+        instance.primary.output("systemctl", "stop", postgres)
         try:
             assert [answer.status for answer in instance.ask(health, data)] == [200, 500], "health knows nothing of it"
         finally:
-            instance.output("systemctl", "start", postgres)
+            instance.primary.output("systemctl", "start", postgres)
         wait_until(lambda: instance.ask(data)[0].status == 200, 30, "the timeline again")
 
 
@@ -117,13 +117,15 @@ class TestSidekiq:
 
         return start
 
-    def entry(self, instance, pid):
+    def entry(self, instance, process):
         """What a Sidekiq process says of itself in Redis: {info, quiet, beat, busy}."""
+        here = process.host.output("hostname"), int(process.show("MainPID"))
         for identity in instance.redis("SMEMBERS", "processes"):
             values = instance.redis("HGETALL", identity)
             fields = dict(zip(values[::2], values[1::2], strict=True))
-            if fields and json.loads(fields["info"])["pid"] == int(pid):
-                return {**fields, "info": json.loads(fields["info"])}
+            info = json.loads(fields.get("info", "{}"))
+            if (info.get("hostname"), info.get("pid")) == here:
+                return {**fields, "info": info}
         return None
 
     @pytest.mark.parametrize("away", [NO_POSTGRES, NO_REDIS], ids=["PostgreSQL", "Redis"])
@@ -134,24 +136,20 @@ class TestSidekiq:
     def test_from_start_to_end(self, sidekiq, instance):
         ready = "tmp/contract_ready"
         with sidekiq(MASTODON_SIDEKIQ_READY_FILENAME="contract_ready") as process:
-            entry = wait_until(
-                lambda: self.entry(instance, process.show("MainPID")), BOOT_SECONDS, "an entry in `processes`"
-            )
+            entry = wait_until(lambda: self.entry(instance, process), BOOT_SECONDS, "an entry in `processes`")
             assert sorted(set(entry["info"]["queues"])) == [self.QUEUE, f"{self.QUEUE}2"], "-q replaces the queues"
             # Sidekiq 8 says it for each of its capsules.
             capsules = entry["info"].get("capsules", {"all": entry["info"]})
             assert sum(capsule["concurrency"] for capsule in capsules.values()) == 2
             assert {"info", "busy", "beat", "quiet"} <= entry.keys()
-            assert instance.app("test", "-e", ready).status == 0
+            assert instance.app("test", "-e", ready, host=process.host).status == 0
 
             process.signal("TSTP")
-            wait_until(
-                lambda: self.entry(instance, process.show("MainPID"))["quiet"] == "true", 15, "quiet at the next beat"
-            )
+            wait_until(lambda: self.entry(instance, process)["quiet"] == "true", 15, "quiet at the next beat")
             process.signal("TERM")
             assert process.wait() == 0
             assert "Bye!" in process.log()
-            assert instance.app("test", "-e", ready).status == 1
+            assert instance.app("test", "-e", ready, host=process.host).status == 1
 
     def test_a_job_of_an_unknown_class_is_kept(self, instance, tag):
         """As when an older release meets a job of a newer one."""
@@ -183,9 +181,12 @@ class TestSidekiq:
         client.api.status_delete(client.post(tag, visibility="direct")["id"])
 
         def logged():
-            units = (word for unit in instance.units("mastodon-sidekiq*.service") for word in ("--unit", unit))
-            log = instance.output("journalctl", *units, "--lines", "100", "--output", "cat", "--no-pager")
-            return re.search(r"^.*class=RemovalWorker .*: done$", log, re.MULTILINE)
+            unit = "--unit=mastodon-sidekiq*.service"
+            logs = [
+                host.output("journalctl", unit, "--lines", "100", "--output", "cat", "--no-pager")
+                for host in instance.hosts_of("sidekiq")
+            ]
+            return re.search(r"^.*class=RemovalWorker .*: done$", "\n".join(logs), re.MULTILINE)
 
         wait_until(logged, 15, "a job that is done, in the log")
 
@@ -197,9 +198,9 @@ class TestStreaming:
     def streaming(self, instance):
         """Start a streaming process of our own."""
 
-        def start(port=self.PORT, **environment):
+        def start(port=self.PORT, bind=LOOPBACK, **environment):
             return instance.process(
-                "mastodon-streaming*.service", "node", "./streaming", BIND="127.0.0.1", PORT=str(port), **environment
+                "mastodon-streaming*.service", "node", "./streaming", BIND=bind, PORT=str(port), **environment
             )
 
         return start
@@ -217,5 +218,5 @@ class TestStreaming:
             assert process.wait() == 0
 
     def test_leaves_with_0_when_it_crashes(self, streaming):
-        with streaming(port=4000) as process:
+        with streaming(port=STREAMING_PORT, bind="0.0.0.0") as process:
             assert process.wait() == 0

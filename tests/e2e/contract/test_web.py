@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a proxy, a probe or a cache sees of the web processes. Asked on the host's own loopback, as nginx does."""
+"""What a proxy, a probe or a cache sees of the web processes. Asked on the host itself, as nginx does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TestHealth:
         mark = f"/health?{secrets.token_hex(8)}"
         page = f"/auth/sign_in?{secrets.token_hex(8)}"
         instance.ask(("GET", mark, {"Host": "localhost"}), ("GET", page, instance.proxied()))
-        log = instance.output(
+        log = instance.web.output(
             "journalctl", "--unit", "mastodon-web.service", "--lines", "50", "--output", "cat", "--no-pager"
         )
         assert re.search(r"\[[\w-]+\] method=GET path=/auth/sign_in .*status=200 .*duration=.* db=", log)
@@ -198,4 +198,4 @@ class TestFiles:
         assert client.session.get(f"{client.url}/sw.js", timeout=20).status_code == 200
 
     def test_the_error_page_needs_no_application(self, instance):
-        assert "<html" in instance.output("cat", "/opt/mastodon/current/public/500.html").lower()
+        assert "<html" in instance.web.output("cat", "/opt/mastodon/current/public/500.html").lower()

@@ -8,8 +8,7 @@ import secrets
 import time
 from contextlib import contextmanager
 
-import pytest
-from e2e.instance import Instance, wait_until
+from e2e.instance import wait_until
 
 HELD_SECONDS = 60
 # Whoever reads a status waits for this, holding a connection; it ends by itself.
@@ -37,15 +36,10 @@ CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon'"
 LOG = "cat /var/log/postgresql/*.log"
 
 
-@pytest.fixture(scope="module")
-def instance(summary):
-    return Instance(summary)
-
-
 @contextmanager
 def statuses_locked(instance):
     """Lock the table that nearly everything reads, from a connection of PostgreSQL's own administrator."""
-    holder = instance.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
+    holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
     holder.stdin.write(HOLD)
     holder.stdin.close()
     assert holder.stdout.readline().strip() == "held"
@@ -83,7 +77,7 @@ def push_jobs(instance, plan):
 
 def begin_requests(instance, count):
     headers = instance.proxied(Authorization=f"Bearer {instance.summary['token']}")
-    requests = instance.begin("python3", "-c", REQUESTS)
+    requests = instance.web.begin("python3", "-c", REQUESTS)
     requests.stdin.write(json.dumps([count, "/api/v1/timelines/public", headers]))
     requests.stdin.close()
     return requests
