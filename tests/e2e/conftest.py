@@ -42,14 +42,17 @@ def pytest_collection_modifyitems(config, items):
     made = {name: groups(CHECKOUT / "inventories" / name) for name in scenarios}
     there = state.groups() if not scenarios and state.inventory.is_dir() else {}
 
+    def needs_fleet(item):
+        return "/e2e/" in str(item.path) and "fleet" in item.fixturenames
+
     def place(item):
-        if "fleet" not in item.fixturenames:
+        if not needs_fleet(item):
             return "/e2e/" in str(item.path), -1, True
         name = item.callspec.params["scenario"] if scenarios else None
         return True, scenarios.index(name) if name else 0, not item.get_closest_marker("empty_host")
 
     def wanted(item):
-        if "fleet" not in item.fixturenames:
+        if not needs_fleet(item):
             return True
         found = made[item.callspec.params["scenario"]] if scenarios else there
         return (bool(scenarios) or not item.get_closest_marker("empty_host")) and is_for(item.path.parent.name, found)
