@@ -10,8 +10,8 @@ short_description: Says whether the certificate that a host has is still the one
 version_added: 0.1.0
 author: The fediops.mastodon contributors
 description:
-  - Looks whether the fleet's own authority issued it, for exactly some domains and for the key that lies beside it,
-    and whether it is valid for long enough.
+  - Looks whether the fleet's own authority issued it, for exactly some domains and addresses and for the key that lies
+    beside it, and whether it is valid for long enough.
 positional: authority, domains, days_left
 options:
   _input:
@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   domains:
-    description: Domains that the certificate must be for, and no other.
+    description: Domains and addresses that the certificate must be for, and no other.
     type: list
     elements: str
     required: true

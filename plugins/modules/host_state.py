@@ -67,9 +67,11 @@ components:
         untouched: false
         settings: {max_connections: "100"}
     redis:
-      description: C(installed) and C(data).
+      description:
+        - C(installed), C(data), and C(record), what Redis was set up as by this collection, or nothing.
+        - In the record are C(role) and C(queues), whether the queues of Sidekiq are in it.
       type: dict
-      sample: {installed: true, data: false}
+      sample: {installed: true, data: true, record: {role: core, queues: true}}
     nginx:
       description: C(installed).
       type: dict
@@ -90,6 +92,12 @@ current_release:
   description: The release that C(/opt/mastodon/current) points to, or nothing.
   returned: always
   type: str
+release_archives:
+  description: The archives of releases that the host has packed or fetched, below C(/opt/mastodon/archives).
+  returned: always
+  type: list
+  elements: str
+  sample: [v4.6.5-0123456789-abcdef.tar.zst]
 owed:
   description: What the host owes to its services.
   returned: always
@@ -124,6 +132,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fediops.mastodon.plugins.module_utils.owed import STATE_DIRECTORY, Owed
 
 INSTANCE_RECORD = "var/lib/postgresql/fediops-instance.json"
+REDIS_RECORD = f"{STATE_DIRECTORY}/redis.json".lstrip("/")
 RELEASE_RECORD = f"{STATE_DIRECTORY}/release.json".lstrip("/")
 # Of pg_control: the system identifier at 0; of the last checkpoint the timeline at 48 and the next OID at 72. They have
 # had these places for more major versions than are supported.
@@ -145,6 +154,7 @@ def look(root: Path) -> dict:
             "redis": {
                 "installed": (root / "usr/bin/redis-server").exists(),
                 "data": any(redis.glob("*.rdb")) or any(redis.glob("appendonlydir/*")),
+                "record": record(root / REDIS_RECORD),
             },
             "nginx": {"installed": (root / "usr/sbin/nginx").exists()},
             "ruby": {
@@ -155,6 +165,7 @@ def look(root: Path) -> dict:
         "instance": record(root / INSTANCE_RECORD),
         "release": record(root / RELEASE_RECORD),
         "current_release": current_release(root / "opt/mastodon/current"),
+        "release_archives": sorted(path.name for path in root.glob("opt/mastodon/archives/*.tar.zst")),
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
         "swap_mb": swap_mb(root / "proc/meminfo"),

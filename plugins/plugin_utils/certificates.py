@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -39,12 +40,21 @@ def _covers(name: str, domain: str) -> bool:
     return name == domain or (name.startswith("*.") and domain.partition(".")[2] == name[2:])
 
 
-def _names(leaf: x509.Certificate) -> list[str]:
+def _names(leaf: x509.Certificate, addresses: bool = False) -> list[str]:
+    """The domains that a certificate is for; or its addresses, as `ipaddress` prints them."""
     try:
         extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    return extension.value.get_values_for_type(x509.DNSName)
+    return [str(name) for name in extension.value.get_values_for_type(x509.IPAddress if addresses else x509.DNSName)]
+
+
+def _printed(name: str) -> str:
+    """A domain as it is, an address as `ipaddress` prints it."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
 
 
 def certificate_problems(fullchain_pem: str, private_key_pem: str, domains: Sequence[str], now: datetime) -> list[str]:
@@ -109,8 +119,8 @@ def certificate_in_place(
     """Say what the certificate is that a host has already, and whether its own authority would give it the same again.
 
     found: the certificate with its chain, then the public key of the private key beside it, as PEM; either may be
-    missing or damaged. authority_pem: certificate of the fleet's authority. days_left: how long it must still be
-    valid. now: with a time zone.
+    missing or damaged. authority_pem: certificate of the fleet's authority. domains: what it is for; addresses may
+    be among them. days_left: how long it must still be valid. now: with a time zone.
     Returns `leaf`, its PEM or nothing; `own`, whether the authority issued it; `fits`, whether it did for exactly
     these domains and this key, and long enough. Raises ValueError for an authority that is no certificate, and where
     the package `cryptography` is missing.
@@ -129,7 +139,7 @@ def certificate_in_place(
     fits = (
         own
         and keys == [_spki(leaf.public_key())]
-        and sorted(_names(leaf)) == sorted(domains)
+        and sorted(_names(leaf) + _names(leaf, addresses=True)) == sorted(map(_printed, domains))
         and leaf.not_valid_before_utc <= now
         and now + timedelta(days=days_left) < leaf.not_valid_after_utc
     )

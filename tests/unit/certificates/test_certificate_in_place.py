@@ -54,6 +54,14 @@ def test_own_one_that_does_not_fit(arguments):
     assert (found["own"], found["fits"]) == (True, False)
 
 
+def test_addresses_count_as_names():
+    leaf = certificate("leaf", ["db1", "10.0.0.5", "fd00::5"])
+    found = leaf + public(KEY)
+    assert look(found, domains=("fd00:0::5", "10.0.0.5", "db1"))["fits"]
+    assert not look(found, domains=("db1", "10.0.0.5"))["fits"]
+    assert not look(found, domains=("db1", "10.0.0.5", "fd00::6"))["fits"]
+
+
 def test_last_day_counts():
     assert look(days_left=30, now=NOW + timedelta(days=59, seconds=-1))["fits"]
     assert not look(days_left=30, now=NOW + timedelta(days=59))["fits"]

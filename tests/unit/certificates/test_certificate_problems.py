@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +35,14 @@ def pem(key, encryption=None):
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
 
 
+def alternative(entry):
+    """One name that a certificate is for: an address, or a domain."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(entry))
+    except ValueError:
+        return x509.DNSName(entry)
+
+
 def certificate(subject, names=(), key=KEY, begin=NOW - timedelta(days=1), days=90, signer=AUTHORITY_KEY):
     builder = (
         x509.CertificateBuilder()
@@ -42,7 +51,7 @@ def certificate(subject, names=(), key=KEY, begin=NOW - timedelta(days=1), days=
         .not_valid_before(begin).not_valid_after(begin + timedelta(days=days))
     )  # fmt: skip
     if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(entry) for entry in names]), False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(map(alternative, names)), False)
     return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 

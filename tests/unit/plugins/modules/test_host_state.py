@@ -40,7 +40,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
     assert host_state.look(tmp_path) == {
         "components": {
             "postgres": {"installed": False, "data": False, "versions": [], **NO_CLUSTER},
-            "redis": {"installed": False, "data": False},
+            "redis": {"installed": False, "data": False, "record": None},
             "nginx": {"installed": False},
             "ruby": {"installed": False, "versions": []},
         },
@@ -61,6 +61,7 @@ def test_a_living_host_is_described(tmp_path):
     put(tmp_path, "var/lib/postgresql/fediops-instance.json", '{"local_domain": "example.social"}')
     put(tmp_path, "usr/bin/redis-server")
     put(tmp_path, "var/lib/redis/appendonlydir/appendonly.aof.1.base.rdb")
+    put(tmp_path, "var/lib/fediops/redis.json", '{"queues": true, "role": "core"}')
     put(tmp_path, "opt/ruby/3.4.7/bin/ruby")
     put(tmp_path, "var/lib/fediops/release.json", '{"id": "4f2a9c"}')
     put(tmp_path, "var/lib/fediops/owed/restart redis-server.service")
@@ -79,7 +80,9 @@ def test_a_living_host_is_described(tmp_path):
         "untouched": False,
         "settings": {},
     }
-    assert state["components"]["redis"] == {"installed": True, "data": True}
+    assert state["components"]["redis"] == {
+        "installed": True, "data": True, "record": {"role": "core", "queues": True}
+    }  # fmt: skip
     assert state["components"]["ruby"] == {"installed": False, "versions": ["3.4.7"]}
     assert (state["instance"], state["release"]) == ({"local_domain": "example.social"}, {"id": "4f2a9c"})
     assert state["current_release"] == "4f2a9c"
