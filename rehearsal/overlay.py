@@ -24,6 +24,7 @@ OVERLAY_FILE = "zz_rehearsal.yml"  # the last of a host's files, which wins
 SECRETS_FILE = Path("group_vars/all/vault.yml")
 ADMIN = "admin"  # may use sudo, with a password
 WORLD = "world"  # the container that stands for everything outside the fleet
+OBJECTS_PORT, BUCKET, ACCESS_KEY = 8333, "mastodon-media", "rehearsal"  # of the world's object storage
 MARKER_PYTHON = "/opt/rehearsal/bin/python3"
 UNDECLARED_VCPUS, UNDECLARED_MEMORY_MB = 2, 4096
 SMALLEST_HOST_MB = 1024
@@ -58,9 +59,25 @@ class Settings:
         """All hosts in the inventory's order."""
         return self.groups["all"]
 
+    @property
+    def media_domain(self) -> str:
+        """The name of the media in object storage; empty where one host has all that reads or writes them."""
+        users = {host for group in self.groups for host in self.groups[group] if needs_media(group)}
+        return f"media.{self.local_domain}" if len(users) > 1 else ""
+
+    @property
+    def domains(self) -> list[str]:
+        """All names of the instance."""
+        return sorted({self.local_domain, self.web_domain, self.media_domain} - {""})
+
     def groups_of(self, host: str) -> list[str]:
         """The groups of a host, without those that every host is in."""
         return sorted(g for g, hosts in self.groups.items() if host in hosts and g not in ("all", "ungrouped"))
+
+
+def needs_media(group: str) -> bool:
+    """Whether the hosts of a group read or write media."""
+    return group in ("nginx", "web", "sidekiq") or group.startswith("sidekiq_")
 
 
 def copy_without_secrets(source: Path, target: Path) -> None:
@@ -209,7 +226,10 @@ def host_variables(
         "ansible_ssh_pass": None,
         "certificates_source": "own_ca",
         "mastodon_apt_mirror": "",  # the image has this machine's
-        "mastodon_s3_enabled": False,
+        "mastodon_cdn_enabled": False,
+        "mastodon_cdn_host": "",
+        "mastodon_cdn_networks": [],
+        **object_storage(state, settings),
         "mastodon_search_enabled": False,
         "mastodon_sso_enabled": False,
         "mastodon_smtp_server": WORLD,
@@ -236,6 +256,22 @@ def host_variables(
             "vm_vcpus": sizes[host].vcpus,
         }
         for host in settings.hosts
+    }
+
+
+def object_storage(state: State, settings: Settings) -> dict[str, object]:
+    """The variables that lead media to the world's object storage, where they cannot stay on one host."""
+    if not settings.media_domain:
+        return {"mastodon_s3_enabled": False, "mastodon_media_proxy_enabled": False}
+    return {
+        "mastodon_media_proxy_enabled": True,
+        "mastodon_s3_enabled": True,
+        "mastodon_s3_access_key": ACCESS_KEY,
+        "mastodon_s3_alias_host": settings.media_domain,
+        "mastodon_s3_bucket": BUCKET,
+        "mastodon_s3_endpoint": f"http://{WORLD}:{OBJECTS_PORT}",
+        "mastodon_s3_region": "us-east-1",
+        "mastodon_s3_secret_key": secret_in(state.objects_secret),
     }
 
 

@@ -30,7 +30,7 @@ def write_summary(state: State, settings: Settings) -> dict:
     summary = {
         "url": f"https://{settings.web_domain}",
         "ca_file": str(state.ca),
-        "resolve": dict.fromkeys(sorted({settings.local_domain, settings.web_domain}), addresses[nginx]),
+        "resolve": dict.fromkeys(settings.domains, addresses[nginx]),
         "owner": {
             "email": settings.admin_email,
             "username": settings.admin_username,

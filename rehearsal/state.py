@@ -46,6 +46,8 @@ class State:
         self.known_hosts = self.folder / "known_hosts"
         self.vault_password = self.folder / "vault_password"
         self.admin_password = self.folder / "admin_password"
+        self.objects_secret = self.folder / "objects_secret"
+        self.objects_program = self.folder / "weed"
         self.summary = self.folder / "summary.json"
         self.plan = self.folder / "plan.json"
         self.declared_plan = self.folder / "declared_plan.json"
@@ -96,6 +98,7 @@ class State:
         for path in (self.inventory, self.new, self.logs, self.calf, self.facts, self.host_keys):
             shutil.rmtree(path, ignore_errors=True)
         files = [self.key, self.key.with_suffix(".pub"), self.known_hosts, self.vault_password, self.admin_password]
+        files += [self.objects_secret, self.objects_program]
         for path in [*files, self.summary, self.plan, self.declared_plan, self.ca, self.record, self.lock]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -312,8 +313,30 @@ class TestHostVariables:
             assert variables[host]["ansible_host"] == variables[host]["vm_address"] == address
             assert variables[host]["ansible_python_interpreter"] == overlay.MARKER_PYTHON
             assert "StrictHostKeyChecking=yes" in variables[host]["ansible_ssh_common_args"]
-            assert variables[host]["mastodon_s3_enabled"] is False
             assert variables[host]["mastodon_smtp_server"] == overlay.WORLD
+
+    def test_media_of_several_hosts_go_to_the_object_storage_of_the_world(self, state):
+        variables = overlay.host_variables(state, SETTINGS, SETTINGS.sizes, {"a": "x", "b": "y"}, [])["b"]
+        assert variables["mastodon_s3_enabled"] is variables["mastodon_media_proxy_enabled"] is True
+        assert variables["mastodon_s3_endpoint"] == "http://world:8333"
+        assert variables["mastodon_s3_alias_host"] == "media.social.example" in SETTINGS.domains
+        assert SETTINGS.domains == ["media.social.example", "social.example", "www.social.example"]
+
+    def test_media_of_one_host_stay_on_it(self, state):
+        variables = overlay.host_variables(state, BOX, BOX.sizes, {"box1": "x"}, [])["box1"]
+        assert variables["mastodon_s3_enabled"] is variables["mastodon_media_proxy_enabled"] is False
+        assert BOX.domains == ["social.example"]
+
+    @pytest.mark.parametrize("tier", ["nginx", "sidekiq", "sidekiq_push"])
+    def test_one_more_host_of_these_needs_object_storage(self, tier):
+        groups = {**BOX.groups, "all": ["box1", "b"], tier: ["b"]}
+        assert Settings(**{**vars(BOX), "groups": groups}).media_domain
+
+    def test_the_object_storage_lets_everybody_read_and_only_the_application_write(self):
+        config = json.loads(hosts.objects_config("a secret"))
+        allowed = {identity["name"]: identity["actions"] for identity in config["identities"]}
+        assert allowed["anonymous"] == [f"Read:{config['bucket']}"]
+        assert "Write" in allowed["mastodon"]
 
     def test_variables_of_a_file_are_added_and_the_last_file_wins(self, state, tmp_path):
         (tmp_path / "one.yml").write_text("mastodon_version: v1.0.0\nx: 1\n")
