@@ -47,6 +47,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "instance": None,
         "release": None,
         "current_release": None,
+        "release_archives": [],
         "owed": [],
         "users": {},
         "swap_mb": None,
@@ -64,10 +65,11 @@ def test_a_living_host_is_described(tmp_path):
     put(tmp_path, "var/lib/fediops/redis.json", '{"queues": true, "role": "core"}')
     put(tmp_path, "opt/ruby/3.4.7/bin/ruby")
     put(tmp_path, "var/lib/fediops/release.json", '{"id": "4f2a9c"}')
+    put(tmp_path, "opt/mastodon/archives/4f2a9c.tar.zst")
+    put(tmp_path, "opt/mastodon/archives/4f2a9c.public.tar.zst.part")
     put(tmp_path, "var/lib/fediops/owed/restart redis-server.service")
     put(tmp_path, "etc/passwd", "root:x:0:0::/root:/bin/bash\nredis:x:101:102::/var/lib/redis:/bin/false\n")
     put(tmp_path, "proc/meminfo", "MemTotal:  4029788 kB\nSwapTotal: 2097148 kB\nSwapFree: 1024 kB\n")
-    (tmp_path / "opt/mastodon").mkdir()
     (tmp_path / "opt/mastodon/current").symlink_to("/opt/mastodon/releases/4f2a9c")
     state = host_state.look(tmp_path)
     assert state["components"]["postgres"] == {
@@ -86,6 +88,7 @@ def test_a_living_host_is_described(tmp_path):
     assert state["components"]["ruby"] == {"installed": False, "versions": ["3.4.7"]}
     assert (state["instance"], state["release"]) == ({"local_domain": "example.social"}, {"id": "4f2a9c"})
     assert state["current_release"] == "4f2a9c"
+    assert state["release_archives"] == ["4f2a9c.tar.zst"]
     assert state["users"] == {"redis": {"home": "/var/lib/redis", "shell": "/bin/false"}}
     assert state["swap_mb"] == 2047
     assert state["owed"] == ["restart redis-server.service"]
