@@ -52,6 +52,8 @@ def pytest_collection_modifyitems(config, items):
         return True, scenarios.index(name) if name else 0, not item.get_closest_marker("empty_host")
 
     def wanted(item):
+        if item.get_closest_marker("by_name") and not any(item.path.name in str(name) for name in config.args):
+            return False
         if not needs_fleet(item):
             return True
         found = made[item.callspec.params["scenario"]] if scenarios else there

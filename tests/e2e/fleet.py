@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,14 +51,18 @@ class Run:
         return run
 
 
-def groups(inventory: Path, **environment: str) -> dict[str, list[str]]:
-    """{group: its hosts} of an inventory, as Ansible reads it; groups without hosts are left out."""
+def _listed(inventory: Path, environment: Mapping[str, str]) -> dict:
     done = subprocess.run(
         [BIN / "ansible-inventory", "-i", inventory, "--list"],
         env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **environment},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    listed = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def groups(inventory: Path, **environment: str) -> dict[str, list[str]]:
+    """{group: its hosts} of an inventory, as Ansible reads it; groups without hosts are left out."""
+    listed = _listed(inventory, environment)
 
     def hosts(group: str) -> set[str]:
         entry = listed.get(group, {})
@@ -108,6 +112,10 @@ class Fleet:
     def groups(self) -> dict[str, list[str]]:
         """{group: its hosts} of the inventory."""
         return groups(self.inventory, **self.environment())
+
+    def variables(self) -> dict[str, dict]:
+        """{host: its variables}, those of its groups among them."""
+        return _listed(self.inventory, self.environment())["_meta"]["hostvars"]
 
     def secrets(self) -> dict[str, str]:
         """{variable: value} of everything in the vault file."""

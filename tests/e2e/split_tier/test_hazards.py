@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a community of several hosts is silenced or loses jobs, and that it does not."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+
+import pytest
+from e2e.edge import Edge
+from e2e.instance import wait_until
+
+WEB = "mastodon-web.socket mastodon-web.service"
+BACK_SECONDS = 60
+# Runs inside a host: asks a port from an address of its own choice, with these headers, and prints the status.
+ASK_AS = """
+import http.client, json, sys
+source, address, path, headers = json.loads(sys.stdin.read())
+connection = http.client.HTTPConnection(address, 3000, timeout=30, source_address=(source, 0))
+connection.request("GET", path, headers=headers)
+print(connection.getresponse().status)
+"""
+# A job that only the primary can do, and that is not tried again.
+JOB = {"class": "ExpiredGrantsScheduler", "args": [], "queue": "default", "retry": False}
+# A restart is what puts this setting in force.
+RESTARTS = {"postgres_extra_settings": {"wal_buffers": "5MB"}}
+
+
+@pytest.fixture(scope="module")
+def client(instance):
+    return instance.client()
+
+
+@pytest.fixture(scope="module")
+def edge(summary, hosts_of):
+    return Edge(summary, hosts_of("nginx")[0])
+
+
+@contextmanager
+def without_web(hosts):
+    """Stop Puma on hosts for a while."""
+    for host in hosts:
+        host.shell(f"systemctl stop {WEB}")
+    try:
+        yield
+    finally:
+        for host in hosts:
+            host.shell(f"systemctl start {WEB}")
+
+
+class TestANewEdge:
+    """H10: an address that Puma does not trust must not speak for others; one it does not know yet must be trusted."""
+
+    @pytest.fixture
+    def ask_from(self, instance):
+        """Ask Puma as a proxy at some address, which this host has for a moment."""
+
+        def ask(source, path):
+            headers = instance.proxied(X_Forwarded_For="198.51.100.7")
+            question = json.dumps([source, instance.web.address, path, headers])
+            instance.web.output("ip", "address", "add", f"{source}/32", "dev", "lo")
+            try:
+                return int(instance.web.output("python3", "-c", ASK_AS, stdin=question))
+            finally:
+                instance.web.output("ip", "address", "delete", f"{source}/32", "dev", "lo")
+
+        return ask
+
+    @pytest.mark.parametrize("path", ["/health", "/auth/sign_in"])
+    def test_of_the_private_network_is_trusted_before_it_serves(self, ask_from, instance, path):
+        unused = instance.web.address.rpartition(".")[0] + ".251"
+        assert unused not in [host.address for host in instance.hosts.values()]
+        assert ask_from(unused, path) == 200
+
+    def test_stranger_is_not(self, ask_from):
+        assert ask_from("203.0.113.77", "/auth/sign_in") == 500
+
+
+class TestWebHostsAway:
+    def test_one_of_two_is_away_and_nobody_notices(self, instance, client):
+        with without_web(instance.hosts_of("web")[:1]):
+            answers = [client.get("/api/v1/timelines/home").status_code for _number in range(20)]
+            posted = {str(client.post(f"One of two {uuid.uuid4()}")["id"]) for _number in range(10)}
+        assert set(answers) == {200}
+        numbers = ", ".join(posted)
+        assert set(instance.sql(f"SELECT id FROM statuses WHERE id IN ({numbers})")) == posted
+
+    def test_all_are_away_and_inboxes_are_told_to_come_back(self, instance, edge):
+        """H6: a sender drops for good what it gets most other answers to."""
+        with without_web(instance.hosts_of("web")):
+            answers = [edge.ask(path, "POST", data=b"{}") for path in ("/inbox", "/users/owner/inbox")]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        wait_until(edge.answers, BACK_SECONDS, "web and streaming again")
+
+
+class TestPlannedStops:
+    """H14: a job that may not be retried dies when its database is away, so nobody works while PostgreSQL restarts."""
+
+    @contextmanager
+    def jobs(self, instance):
+        """Push jobs all the time; afterwards every one of them was done, and none failed."""
+        pushed, over = [], threading.Event()
+
+        def push():
+            while not over.is_set():
+                now = int(time.time() * 1000)
+                jobs = [{**JOB, "jid": secrets.token_hex(12), "created_at": now, "enqueued_at": now} for _ in range(5)]
+                instance.redis("LPUSH", "queue:default", *map(json.dumps, jobs))
+                pushed.extend(jobs)
+                time.sleep(0.3)
+
+        def count(what):
+            return int((instance.redis("GET", f"stat:{what}") or ["0"])[0] or 0)
+
+        failed, done = count("failed"), count("processed")
+        pusher = threading.Thread(target=push)
+        pusher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            pusher.join()
+        wait_until(lambda: count("processed") - done >= len(pushed), 90, f"the end of {len(pushed)} jobs")
+        assert count("failed") == failed
+
+    def started(self, instance):
+        return instance.sql("SELECT pg_postmaster_start_time()")
+
+    def test_jobs_survive_a_restart_of_the_primary(self, instance, run_site):
+        before = self.started(instance)
+        with self.jobs(instance):
+            run_site("--tags", "postgres", "-e", json.dumps(RESTARTS))
+            changed = self.started(instance)
+            run_site("--tags", "postgres")
+        assert before != changed != self.started(instance)

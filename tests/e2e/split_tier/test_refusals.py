@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data never moves by editing the inventory: what would leave it behind is refused, before any change."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+
+@contextmanager
+def another_inventory(fleet, change):
+    """The fleet's hosts in other groups, for a while; `change` is given {group: its hosts}, to be changed."""
+    path = fleet.inventory / "hosts.yml"
+    whole = path.read_text()
+    hosts = yaml.safe_load(whole)["all"]["hosts"]
+    groups = {name: list(found) for name, found in fleet.groups().items() if name not in ("all", "ungrouped")}
+    change(groups)
+    path.write_text(
+        yaml.safe_dump({"all": {"hosts": hosts}, **{name: {"hosts": dict.fromkeys(it)} for name, it in groups.items()}})
+    )
+    try:
+        yield
+    finally:
+        path.write_text(whole)
+
+
+def swap_primary(groups):
+    groups["postgres_primary"], groups["postgres_replica"] = groups["postgres_replica"], groups["postgres_primary"]
+
+
+def move_core(groups):
+    groups["redis_core"] = groups["redis"] = [groups["pgbouncer"][0]]
+
+
+def add_redis_for_sidekiq(groups):
+    groups["redis_sidekiq"] = [groups["pgbouncer"][0]]
+    groups["redis"] = [*groups["redis_core"], *groups["redis_sidekiq"]]
+
+
+REFUSED = {
+    "a new primary": (swap_primary, ["postgres_primary", "postgres_replica"]),
+    "a new redis_core": (move_core, ["redis_core", "pgbouncer"]),
+    # H5: queues, retries and the schedule would stay behind.
+    "Redis for Sidekiq on a living instance": (add_redis_for_sidekiq, ["redis_core"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused(fleet, run_site, name):
+    change, groups = REFUSED[name]
+    hosts = [fleet.groups()[group][0] for group in groups]
+    with another_inventory(fleet, change):
+        run = run_site(check=False)
+    assert run.status != 0
+    assert run.changed == []
+    assert any(counts["failed"] for counts in run.recap.values())
+    message = run.output[run.output.find("fatal:") :]
+    assert any(host in message for host in hosts), run.output[-3000:]
