@@ -39,7 +39,11 @@ class Load:
 
     def __enter__(self) -> Load:
         self._over = threading.Event()
-        self._kinds: Mapping[str, Callable[[], str | None]] = {"post": self._post, "home": self._home, "page": self._page}
+        self._kinds: Mapping[str, Callable[[], str | None]] = {
+            "post": self._post,
+            "home": self._home,
+            "page": self._page,
+        }
         # Each client keeps connections of its own.
         self._clients = {kind: self.instance.client() for kind in [*self._kinds, "stream"]}
         self._arrived: dict[str, float] = {}
