@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
--- What stands between the files and what is in force. No row: nothing does.
+-- What stands between the files and what is in force, on a primary and on a standby. No row: nothing does.
 SELECT 'restart' AS kind, name AS message
   FROM pg_settings WHERE pending_restart
 UNION ALL
@@ -16,7 +16,10 @@ UNION ALL
 SELECT 'error', file_name || ' line ' || line_number || ': ' || error
   FROM pg_hba_file_rules WHERE error IS NOT NULL
 UNION ALL
-SELECT 'missing', 'role' WHERE NOT EXISTS (
+SELECT 'waiting', ''
+ WHERE pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
+UNION ALL
+SELECT 'missing', 'role' WHERE NOT pg_is_in_recovery() AND NOT EXISTS (
   SELECT FROM pg_authid
    WHERE rolname = %(role)s
      AND encode(sha256(rolpassword::bytea), 'hex') = %(verifier_sha256)s
@@ -27,9 +30,25 @@ SELECT 'missing', 'role' WHERE NOT EXISTS (
             FROM pg_db_role_setting, unnest(setconfig) AS line
            WHERE setrole = pg_authid.oid AND setdatabase = 0) = string_to_array(%(configuration)s, ','))
 UNION ALL
-SELECT 'missing', 'database' WHERE NOT EXISTS (
+SELECT 'missing', 'database' WHERE NOT pg_is_in_recovery() AND NOT EXISTS (
   SELECT FROM pg_database
    WHERE datname = %(database)s
      AND pg_get_userbyid(datdba) = %(role)s
      AND pg_encoding_to_char(encoding) = 'UTF8'
      AND NOT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0))
+UNION ALL
+SELECT 'missing', 'replication' WHERE NOT pg_is_in_recovery() AND %(slots)s <> '' AND NOT EXISTS (
+  SELECT FROM pg_authid
+   WHERE rolname = %(replication_role)s
+     AND encode(sha256(rolpassword::bytea), 'hex') = %(replication_verifier_sha256)s
+     AND rolcanlogin AND rolreplication
+     AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls))
+UNION ALL
+SELECT 'missing', 'replication'
+  FROM unnest(string_to_array(%(slots)s, ',')) AS wanted
+ WHERE NOT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = wanted)
+UNION ALL
+SELECT CASE WHEN slot_name = ANY(string_to_array(%(slots)s, ',')) THEN 'lost' ELSE 'unused' END, slot_name
+  FROM pg_replication_slots
+ WHERE NOT pg_is_in_recovery() AND slot_type = 'physical' AND NOT temporary AND NOT active
+   AND (wal_status = 'lost' OR slot_name <> ALL (string_to_array(%(slots)s, ',')))
