@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from .access import let_in
 from .checks import check_fleet, check_plan
 from .coefficients import Coefficients, read_coefficients
 from .demand import assess
@@ -69,10 +70,11 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
         return Plan(hosts={}, findings=findings)
     hosts, totals = sizes(fleet, c)
     demand = assess(fleet, hosts, c)
+    found = flows(fleet, hosts)
     return Plan(
-        hosts=hosts,
+        hosts=let_in(hosts, found),
         findings=(*findings, *check_plan(fleet, hosts, c), *demand_findings(demand)),
-        flows=flows(fleet, hosts),
+        flows=found,
         totals=totals,
         demand=demand.as_mapping() if demand else None,
     )

@@ -15,9 +15,10 @@ from math import ceil
 
 from . import checks_database, checks_environment, exporters
 from .coefficients import Coefficients
-from .components import memory, redis
+from .components import memory, postgres, redis
 from .findings import error, names, warning
 from .model import LOOPBACK, REQUIRED_TIERS, TIERS, Finding, Fleet, HostPlan
+from .proxies import ends_tls
 from .queues import QUEUES, queue_name
 
 Hosts = Mapping[str, HostPlan]
@@ -227,16 +228,17 @@ def redis_takes_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list
 
 
 def media_are_reachable(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C14. Local media only where web and Sidekiq are one host; otherwise they would not find each other's files."""
-    users = tuple(host.name for host in fleet.hosts if host.runs("web", "sidekiq"))
+    """C14. Local media only where one host runs nginx, web and Sidekiq: others would not find the files."""
+    users = tuple(host.name for host in fleet.hosts if host.runs("nginx", "web", "sidekiq"))
     if fleet.media_in_object_storage or len(users) <= 1:
         return []
     return [
         error(
             "C14",
             users,
-            f"Media are on local disks, but {names(users)} all read and write them.",
-            "Set mastodon_s3_enabled: true and the other mastodon_s3_ variables.",
+            f"Media are on local disks, but {names(users)} need them: web and Sidekiq write them, nginx sends them.",
+            "Put them into object storage: set mastodon_s3_enabled: true, mastodon_s3_bucket, mastodon_s3_endpoint, "
+            "mastodon_s3_region, mastodon_s3_access_key and mastodon_s3_secret_key.",
         )
     ]
 
@@ -249,7 +251,7 @@ def edges_reach_the_application(fleet: Fleet, hosts: Hosts, c: Coefficients) -> 
         hidden = [
             host.name
             for host in fleet.running(tier)
-            if LOOPBACK in _edge_binds(hosts[host.name], tier) and edges != (host,)
+            if LOOPBACK in _edge_binds(hosts[host.name], tier) and edges != (host,) and not ends_tls(fleet, host)
         ]
         if hidden:
             found.append(
@@ -261,17 +263,6 @@ def edges_reach_the_application(fleet: Fleet, hosts: Hosts, c: Coefficients) -> 
                     f"Let it listen on vm_address of {names(hidden)}.",
                 )
             )
-    away = [host.name for host in fleet.running("web") if not host.runs("nginx")]
-    if away and not fleet.media_in_object_storage:
-        found.append(
-            warning(
-                "C15",
-                away,
-                f"Media are on the disk of {names(away)}, and nginx on {names(host.name for host in edges)} cannot "
-                f"read them: Puma has to send every file itself.",
-                f"Set mastodon_s3_enabled: true, or put {names(away)} into nginx.",
-            )
-        )
     return found
 
 
@@ -348,8 +339,11 @@ def ports_differ(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     found = []
     for name, plan in hosts.items():
         users: defaultdict[int, list[str]] = defaultdict(list)
-        for what, port in _ports(plan, monitored=fleet.monitored):
-            users[port].append(what)
+        listening = list(_ports(plan, monitored=fleet.monitored))
+        for index, (what, port, bind) in enumerate(listening):
+            others = listening[:index] + listening[index + 1 :]
+            if any(port == other[1] and not bind.isdisjoint(other[2]) for other in others):
+                users[port].append(what)
         found += [
             error(
                 "C17",
@@ -358,7 +352,6 @@ def ports_differ(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
                 "Run fewer streaming processes.",
             )
             for port, same in sorted(users.items())
-            if len(same) > 1
         ]
     return found
 
@@ -436,6 +429,8 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     workers_fit_the_cores,
     threads_are_useful,
     checks_database.pooler_is_advised,
+    checks_database.replicas_are_read,
+    checks_database.pools_are_as_large_as_wanted,
 )
 
 
@@ -464,13 +459,21 @@ def _edge_binds(plan: HostPlan, tier: str) -> Iterable[str]:
     return [process.bind for process in plan.streaming.processes] if plan.streaming else []
 
 
-def _ports(plan: HostPlan, *, monitored: bool) -> Iterator[tuple[str, int]]:
-    for what in ("web", "pgbouncer", "postgres", "redis"):
+def _ports(plan: HostPlan, *, monitored: bool) -> Iterator[tuple[str, int, frozenset[str]]]:
+    """What listens on a host, on which port and which of its addresses."""
+    everywhere = frozenset((LOOPBACK, plan.host.address))
+    for what in ("pgbouncer", "postgres", "redis"):
         if part := getattr(plan, what):
-            yield what, part.port
+            yield what, part.port, frozenset(part.bind)
+    if plan.web:
+        yield "web", plan.web.port, frozenset((plan.web.bind,))
     if plan.streaming:
-        yield from (("streaming", process.port) for process in plan.streaming.processes)
+        yield from (("streaming", process.port, frozenset((process.bind,))) for process in plan.streaming.processes)
+    for listener in plan.haproxy.listeners if plan.haproxy else ():
+        yield f"HAProxy ({listener.name})", listener.port, frozenset(listener.bind)
+    if plan.postgres and plan.postgres.primary:
+        yield "replica health", postgres.HEALTH_PORT, frozenset(plan.postgres.bind)
     if plan.nginx:
-        yield from (("nginx", 80), ("nginx", 443))
+        yield from (("nginx", port, everywhere) for port in (80, 443))
     if monitored:
-        yield from exporters.ports(plan.host)
+        yield from ((what, port, everywhere) for what, port in exporters.ports(plan.host))

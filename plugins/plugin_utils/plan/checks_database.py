@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The constraints on connections to PostgreSQL: C4, C5, C6, C8 and C10, and when a pooler is advised."""
+"""The constraints on connections to PostgreSQL: C4, C5, C6, C8, C10; and when poolers are advised, or pools short."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ Hosts = Mapping[str, HostPlan]
 def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C4. What all poolers together may open fits into max_connections, of the primary and of each replica apart.
 
+    Who reads may all come to one replica, when it is the last one that is well, or to the primary.
+
     toot.community's outage of April 2026: two poolers with pools of 125 before a database of 200 connections.
     """
     if not fleet.running("pgbouncer"):
@@ -28,7 +30,7 @@ def pools_fit_the_database(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[
     for host in (fleet.primary, *fleet.replicas):
         pools = by_database[host.name]
         opened = sum(pool.most for dummy, pool in pools)
-        demand = postgres.pooled(opened, len(pools), c)
+        demand = postgres.pooled(opened, len(fleet.running("pgbouncer")), c)
         have = max_connections(hosts[host.name])
         if have < demand.needed:
             found.append(_too_many_pools(fleet, hosts, host, pools, have, demand, c))
@@ -52,8 +54,11 @@ def _too_many_pools(
     c: Coefficients,
 ) -> Finding:
     """C4 broken: the largest pool that fits, or the connections that the pools need."""
+    meant = {"primary": " for writing", "replica": " for reading"} if fleet.replicas else {}
     each = [
-        f"{pool.pool_size} + {pool.reserve_pool_size} in reserve" for dummy, pool in pools if pool.for_ != "monitoring"
+        f"{pool.pool_size} + {pool.reserve_pool_size} in reserve{meant.get(pool.for_, '')}"
+        for dummy, pool in pools
+        if pool.for_ != "monitoring"
     ]
     kinds = " and ".join(dict.fromkeys(each))
     poolers = list(dict.fromkeys(name for name, dummy in pools))
@@ -64,7 +69,7 @@ def _too_many_pools(
         f"direct and those kept for exporters and superusers, and its max_connections is {have}."
     )
     probes = sum(pool.most for dummy, pool in pools if pool.for_ == "monitoring")
-    largest = pgbouncer.largest_size(have - postgres.beside_pools(c) - probes, len(poolers), c)
+    largest = _largest_pool(fleet, hosts, have - postgres.beside_pools(c) - probes, c)
     by_hand = [name for name in poolers if _override(fleet, name, "pgbouncer_pool_size") is not None]
     if host is fleet.primary and by_hand and largest:
         return error(
@@ -76,11 +81,12 @@ def _too_many_pools(
             pgbouncer_pool_size=largest,
         )
     least = max(demand.needed, _least_connections(fleet, hosts, host, c))
+    on = _with_those_that_follow(fleet, host, least)
     return error(
         "C4",
-        (host.name,),
+        on,
         message,
-        f"Set postgres_max_connections: {least} or more on {host.name}, or leave it out.",
+        f"Set postgres_max_connections: {least} or more on {names(on)}, or leave it out.",
         postgres_max_connections=least,
     )
 
@@ -116,13 +122,13 @@ def poolers_take_all_clients(fleet: Fleet, hosts: Hosts, c: Coefficients) -> lis
 def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C6. Without a pooler max_connections holds 1.1 x all clients, tootctl, a person and the reserved ones.
 
-    Streaming does not use replicas.
+    Nobody reads from replicas then.
     """
     if fleet.running("pgbouncer"):
         return []
     found = []
     for host in (fleet.primary, *fleet.replicas):
-        clients = _database_clients(hosts) if host is fleet.primary else _ruby_clients(hosts)
+        clients = _database_clients(hosts) if host is fleet.primary else 0
         needed = postgres.needed_connections(clients, c)
         have = max_connections(hosts[host.name])
         wanted = max(needed, _least_connections(fleet, hosts, host, c))
@@ -130,12 +136,14 @@ def connections_fit(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
             message = f"{host.name}: {clients} clients need {needed} connections, which no PostgreSQL should hold."
             found.append(error("C6", (host.name,), message, "Put a host into the group pgbouncer."))
         elif have < needed:
+            on = _with_those_that_follow(fleet, host, wanted)
             found.append(
                 error(
                     "C6",
-                    (host.name,),
+                    on,
                     f"{host.name}: max_connections is {have}, but {clients} clients need {needed}.",
-                    f"Set postgres_max_connections: {wanted} or more, or leave it out; or put a host into pgbouncer.",
+                    f"Set postgres_max_connections: {wanted} or more on {names(on)}, or leave it out; or put a host "
+                    f"into pgbouncer.",
                     postgres_max_connections=wanted,
                 )
             )
@@ -175,7 +183,7 @@ def _too_many_backends(
     poolers = fleet.running("pgbouncer")
     pools_by_hand = any(pooler.overrides.pgbouncer_pool_size is not None for pooler in poolers)
     probes = c.pgbouncer_pool_monitoring * len(poolers) if fleet.monitored else 0
-    largest = pgbouncer.largest_size(limit - postgres.beside_pools(c) - probes, len(poolers), c) if poolers else 0
+    largest = _largest_pool(fleet, hosts, limit - postgres.beside_pools(c) - probes, c) if poolers else 0
     if host is fleet.primary and pools_by_hand and largest and not by_hand:
         advice = f"Set pgbouncer_pool_size: {largest} or less on {names(pooler.name for pooler in poolers)}."
         return error(constraint, (pooler.name for pooler in poolers), message, advice, pgbouncer_pool_size=largest)
@@ -231,7 +239,7 @@ def replicas_have_what_the_primary_has(fleet: Fleet, hosts: Hosts, c: Coefficien
 
 
 def pooler_is_advised(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """Many clients, several hosts of the application or a replica are better served through PgBouncer."""
+    """Many clients, or several hosts of the application, are better served through PgBouncer."""
     if fleet.running("pgbouncer"):
         return []
     clients = _database_clients(hosts)
@@ -241,8 +249,6 @@ def pooler_is_advised(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Findi
         why.append(f"{clients} clients connect to PostgreSQL")
     if len(users) > 1:
         why.append(f"{len(users)} hosts run the application")
-    if fleet.replicas:
-        why.append(f"there {'is a replica' if len(fleet.replicas) == 1 else f'are {len(fleet.replicas)} replicas'}")
     if not why:
         return []
     return [
@@ -256,6 +262,70 @@ def pooler_is_advised(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Findi
     ]
 
 
+def replicas_are_read(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """Without a pooler nobody reads from a replica: nothing would leave out one that is behind, or gone."""
+    if not fleet.replicas or fleet.running("pgbouncer"):
+        return []
+    replicas = [host.name for host in fleet.replicas]
+    return [
+        warning(
+            "reads",
+            replicas,
+            f"{names(replicas)} {'keeps a copy' if len(replicas) == 1 else 'keep copies'} of the database, and nobody "
+            f"reads from {'it' if len(replicas) == 1 else 'them'}: only hosts in the group pgbouncer know which "
+            f"replicas are up and not behind.",
+            f"Put {fleet.primary.name}, or a host of its own, into the group pgbouncer.",
+        )
+    ]
+
+
+def pools_are_as_large_as_wanted(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """Pools that a database has too few connections for are made smaller; a person should know what that costs."""
+    poolers = fleet.running("pgbouncer")
+    if not poolers:
+        return []
+    writers = pgbouncer.aim(_database_clients(hosts), (fleet.primary,), c)
+    readers = pgbouncer.aim(_ruby_clients(hosts), fleet.replicas, c) if fleet.replicas else None
+    fixed = pgbouncer.by_hand(poolers, c)
+    reading = readers.opened(len(poolers), c) if readers else 0
+    writing = sum(fixed.values()) + writers.opened(len(poolers), c) * (len(poolers) - len(fixed)) // len(poolers)
+    lost = {
+        for_: f"{pool.pool_size} for {what} where {wanted.each(len(poolers))} are wanted"
+        for what, for_, wanted in (("writing", "primary", writers), ("reading", "replica", readers))
+        if wanted and (pool := _smallest_pool(hosts, for_, set(fixed) if for_ == "primary" else set()))
+        if pool.pool_size < wanted.each(len(poolers))
+    }
+    found = []
+    for host, pools in _pools_by_database(fleet, hosts).items():
+        plan, leads = hosts[host], host == fleet.primary.name
+        opened = sum(pool.most for _pooler, pool in pools)
+        probes = sum(pool.most for _pooler, pool in pools if pool.for_ == "monitoring")
+        by_hand = plan.host.overrides.postgres_max_connections is not None
+        have = max_connections(plan) if by_hand else max(max_connections(plan), backends(plan, c) // 10 * 10)
+        wanted = reading + writing + probes if leads else reading
+        needed = postgres.pooled(wanted, len(poolers), c).needed
+        smaller = list(lost.values()) if leads else [lost[for_] for for_ in lost if for_ == "replica"]
+        if not smaller or not postgres.pooled(opened, len(poolers), c).needed <= have < needed:
+            continue
+        needed = max(needed, _least_connections(fleet, hosts, plan.host, c))
+        lower = " Or lower pgbouncer_pool_size." if fixed and leads else ""
+        because = ", set by hand" if by_hand else " at most, as many as its memory holds"
+        message = (
+            f"{host}: the pools of each pooler are smaller than its clients ask for ({names(smaller)}): "
+            f"max_connections is {have}{because}, and {needed} are needed."
+        )
+        if by_hand and needed <= backends(plan, c):
+            on = _with_those_that_follow(fleet, plan.host, needed)
+            advice = f"Set postgres_max_connections: {needed} or more on {names(on)}, or leave it out.{lower}"
+            found.append(warning("pools", on, message, advice, postgres_max_connections=needed))
+        else:
+            memory_mb = memory_for_backends(fleet, hosts, plan, c, needed)
+            left_out = "leave postgres_max_connections out, and " if by_hand else ""
+            advice = f"{left_out}give {host} vm_memory_mb: {memory_mb} or more.{lower}"
+            found.append(warning("pools", (host,), message, advice[0].upper() + advice[1:], vm_memory_mb=memory_mb))
+    return found
+
+
 CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     pools_fit_the_database,
     poolers_take_all_clients,
@@ -263,6 +333,13 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     migrations_go_direct,
     replicas_have_what_the_primary_has,
 )
+
+
+def _with_those_that_follow(fleet: Fleet, host: Host, connections: int) -> list[str]:
+    """The host and, where it is the primary, the replicas on which fewer connections are set by hand (C10)."""
+    replicas = fleet.replicas if host is fleet.primary else ()
+    lower = [other for other in replicas if (other.overrides.postgres_max_connections or connections) < connections]
+    return [other.name for other in (host, *lower)]
 
 
 def _least_connections(fleet: Fleet, hosts: Hosts, host: Host, c: Coefficients) -> int:
@@ -293,14 +370,44 @@ def _database_clients(hosts: Hosts) -> int:
 
 
 def _pools_by_database(fleet: Fleet, hosts: Hosts) -> dict[str, list[tuple[str, Pool]]]:
-    """By the name of each host of PostgreSQL all pools that lead to it, each with the name of its pooler."""
-    replicas = {pgbouncer.replica_alias(host): host.name for host in fleet.replicas}
+    """By the name of each host of PostgreSQL all pools that may lead to it, each with the name of its pooler.
+
+    Pools for reading may lead to each.
+    """
     found: dict[str, list[tuple[str, Pool]]] = {host.name: [] for host in (fleet.primary, *fleet.replicas)}
     for host in fleet.running("pgbouncer"):
         part = hosts[host.name].pgbouncer
         for pool in part.pools if part else ():
-            found[replicas[pool.name] if pool.for_ == "replica" else fleet.primary.name].append((host.name, pool))
+            for database in found if pool.for_ == "replica" else (fleet.primary.name,):
+                found[database].append((host.name, pool))
     return found
+
+
+def _largest_pool(fleet: Fleet, hosts: Hosts, room: int, c: Coefficients) -> int:
+    """The largest pgbouncer_pool_size of all poolers that leaves those who read their share.
+
+    room: connections of the primary for all pools. 0 where there is no room for any.
+    """
+    count = len(fleet.running("pgbouncer"))
+    if not fleet.replicas:
+        return pgbouncer.largest_size(room, count, c)
+    writing = pgbouncer.aim(_database_clients(hosts), (fleet.primary,), c).opened(count, c)
+    reading = pgbouncer.aim(_ruby_clients(hosts), fleet.replicas, c).opened(count, c)
+    share = min(reading, room * reading // (writing + reading))
+    least = count * (1 + pgbouncer.reserve_of(1, count, c))
+    return pgbouncer.largest_size(room - max(share, least), count, c)
+
+
+def _smallest_pool(hosts: Hosts, for_: str, by_hand: set[str]) -> Pool | None:
+    """The smallest pool of a kind that nobody set by hand."""
+    pools = [
+        pool
+        for name, plan in hosts.items()
+        if plan.pgbouncer and name not in by_hand
+        for pool in plan.pgbouncer.pools
+        if pool.for_ == for_
+    ]
+    return min(pools, key=lambda pool: pool.pool_size, default=None)
 
 
 def max_connections(plan: HostPlan) -> int:
@@ -314,12 +421,12 @@ def backends(plan: HostPlan, c: Coefficients) -> int:
     return postgres.memory_limit(ram_mb, c)
 
 
-def memory_for_backends(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficients) -> int:
-    """A memory_mb with which PostgreSQL of the host holds the backends that it may have to.
+def memory_for_backends(fleet: Fleet, hosts: Hosts, plan: HostPlan, c: Coefficients, needed: int | None = None) -> int:
+    """A memory_mb with which PostgreSQL of the host holds `needed` backends, else those that it may have to.
 
     Where its clients come without a pooler, and some from hosts of PostgreSQL, these grow with the memory advised.
     """
-    have = max(max_connections(plan), c.postgres_max_connections_minimum)
+    have = needed or max(max_connections(plan), c.postgres_max_connections_minimum)
     if not fleet.running("pgbouncer") and plan.host.overrides.postgres_max_connections is None:
         growth = sum(_growth(fleet, hosts[host.name], c) for host in (fleet.primary, *fleet.replicas))
         have += ceil(growth * c.postgres_client_headroom) + c.postgres_connections_step

@@ -134,6 +134,16 @@ class Coefficients:
     # [E] Advised beyond this many clients; below, PostgreSQL alone is simpler.
     pgbouncer_advised_above_clients: int = 80
 
+    # --- HAProxy. [D] some 17 kB a connection, twice that with TLS.
+    haproxy_mb: int = 32
+    haproxy_headroom: float = 1.25
+    # [E] What a restart would change, in steps so coarse that growth rarely moves it.
+    haproxy_connections_step: int = 1000
+    haproxy_files_step: int = 4096
+    # [S] Puma's backlog; [E] four times what a streaming process is planned for: it slows down before the door closes.
+    haproxy_web_backlog: int = 1024
+    haproxy_streaming_connections: int = 4000
+
     # --- Redis. [E] share of a host that also runs Ruby; [D] a fork copies pages while it saves.
     redis_share: float = 0.10
     redis_minimum_mb: int = 128

@@ -18,6 +18,7 @@ from .words import COMPONENTS, joined, label, listed, shown
 # its manual says cannot change by a reload.
 _AT_START = {
     "nginx": {"limit_nofile"},
+    "haproxy": {"limit_nofile"},
     "pgbouncer": {"bind", "limit_nofile", "listen_backlog", "port", "so_reuseport"},
     "postgres": {
         "autovacuum_max_workers",
@@ -39,7 +40,11 @@ _AT_START = {
     "redis": {"bind", "disable-thp", "io-threads", "limit_nofile", "port", "tcp-backlog"},
 }
 # Put in force by a statement inside PostgreSQL, or told by another value too.
-_UNNOTICED = {"postgres.app_connection_limit", "postgres.role", "redis.role"}
+_UNNOTICED = {"postgres.app_connection_limit", "postgres.replicas", "postgres.role", "redis.role"}
+# Long lists, of which only what differs is told.
+_LISTS = ("firewall", "postgres.clients")
+# Where a host goes that no service reads.
+_OF_RUNS = ("releases",)
 _APPLICATION = ("web", "streaming", "sidekiq")
 # Strongest first: of several effects on a service only one happens.
 _EFFECTS = ("start", "stop", "restart", "reload")
@@ -226,6 +231,8 @@ def _host_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[_D
         for path in dict.fromkeys((*was, *becomes)):
             before, after = was.get(path), becomes.get(path)
             if before != after:
+                if path in _LISTS:
+                    before, after = _only(before, after), _only(after, before)
                 yield (label(path), before, after, *_effect(path, before, after, new))
 
 
@@ -249,13 +256,21 @@ def _effect(path: str, before: str | None, after: str | None, new: Mapping[str, 
     return (service,), "restart"
 
 
+def _only(words: str | None, other: str | None) -> str | None:
+    """The words of a list that another has not."""
+    others = set((other or "").split())
+    return " ".join(word for word in (words or "").split() if word not in others) or None
+
+
 def _endpoint_effect(which: str, new: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     """An address of another component: nginx reads its upstreams again, the application has the others from its start.
 
     Where poolers stand between, only migrations and dumps use the address of PostgreSQL itself.
     """
     which = which.partition(".")[0]
-    if which in ("web", "streaming"):
+    if which in _OF_RUNS:
+        return (), ""
+    if which in ("web", "streaming", "tls"):
         return ((COMPONENTS["nginx"],), "reload") if "nginx" in new else ((), "")
     if which == "postgres" and "database" in new.get("endpoints", {}):
         return (), ""

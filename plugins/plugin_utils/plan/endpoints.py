@@ -2,33 +2,49 @@
 """Who reaches whom where: binds, and for each host the addresses and ports of what it uses.
 
 Data components listen on loopback always, and on the address of their host where a neighbour uses them. Puma and
-streaming listen in one place: loopback where nginx is nowhere else.
+streaming listen in one place: loopback where nginx is nowhere else, or where HAProxy ends the TLS before them.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
 from .components import pgbouncer, postgres, redis
 from .model import LOOPBACK, Fleet, Host, Streaming, Web
+from .proxies import ends_tls, tls_before_the_application
 
 APPLICATION = ("web", "streaming", "sidekiq")
 RUBY = ("web", "sidekiq")
+# Who needs the files of a release, or a part of them.
+RELEASED = (*APPLICATION, "nginx")
+RELEASES_PORT = 8640
+# Networks that are a fleet's own; who is trusted in one of them is trusted in all of it, so that another edge changes
+# nothing.
+_LOOPBACKS = ("127.0.0.0/8", "::1/128")
+_PRIVATE = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
 
 
 def edge_bind(fleet: Fleet, host: Host) -> str:
-    """Where Puma and streaming of a host listen for nginx."""
-    return LOOPBACK if _alone(fleet, host, "nginx") else host.address
+    """Where Puma and streaming of a host listen for nginx, or for HAProxy before them."""
+    return LOOPBACK if ends_tls(fleet, host) or _alone(fleet, host, "nginx") else host.address
 
 
 def postgres_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
-    """Where PostgreSQL listens: for poolers, or the application where there is none; for the builder and replicas."""
+    """Where PostgreSQL listens: for poolers, or the application where there is none; for the builder and replicas.
+
+    A replica serves poolers only: there is nobody to leave it out when it is behind where there is none.
+    """
+    if host is not fleet.primary:
+        return _binds(host, _alone(fleet, host, "pgbouncer"))
     tiers = ("pgbouncer",) if fleet.running("pgbouncer") else APPLICATION
-    others = host is fleet.primary and (fleet.replicas or builder(fleet) != host.name)
+    others = fleet.replicas or builder(fleet) != host.name
     return _binds(host, _alone(fleet, host, *tiers) and not others)
 
 
@@ -72,14 +88,15 @@ def spread(names: Sequence[str], places: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
-    """The choices behind the endpoints of all hosts: which pooler and which replica each host uses.
+    """The choices behind the endpoints of all hosts: which pooler each host uses.
 
     web, streaming: by the name of their host all processes, each with its host, where it listens, and its port.
     """
 
     fleet: Fleet
+    builder: Host
+    proxies: Sequence[str]
     poolers: Mapping[str, Host]
-    replicas: Mapping[str, Host]
     web: Mapping[str, Sequence[tuple[Host, str, int]]]
     streaming: Mapping[str, Sequence[tuple[Host, str, int]]]
 
@@ -93,15 +110,11 @@ class Routes:
         chosen = spread(
             [host.name for host in users if host.name not in own] if poolers else [], [*own] or [fleet.primary.name]
         )
-        ruby = [host.name for host in users if host.runs(*RUBY)]
-        read = spread(ruby, [host.name for host in fleet.replicas]) if fleet.replicas else {}
         return cls(
             fleet=fleet,
+            builder=by_name[builder(fleet)],
+            proxies=proxies(fleet.running("nginx")),
             poolers=own | {name: by_name[place] for name, place in chosen.items()},
-            replicas={
-                name: by_name[name] if by_name[name] in fleet.replicas else by_name[place]
-                for name, place in read.items()
-            },
             web={host.name: [(host, webs[host.name].bind, webs[host.name].port)] for host in fleet.running("web")},
             streaming={
                 host.name: [(host, process.bind, process.port) for process in streamings[host.name].processes]
@@ -112,7 +125,8 @@ class Routes:
     def of_host(self, host: Host) -> dict[str, Any]:
         """Where one host reaches what it uses; over loopback what runs there itself.
 
-        web and streaming are those of the fleet for hosts with nginx, those of the host itself for all others.
+        web and streaming are those of the fleet for hosts with nginx, those of the host itself for all others; tls says
+        whether these are reached by TLS. Hosts that proxies speak for name the networks of those.
         """
         primary = self.fleet.primary
         pooler = self.poolers.get(host.name)
@@ -120,28 +134,37 @@ class Routes:
             "postgres": _at(host, primary, postgres.PORT),
             "database": _at(host, pooler, pgbouncer.PORT) if pooler else _at(host, primary, postgres.PORT),
         }
-        replica = self.replicas.get(host.name)
-        if replica:
-            found["database_replica"] = (
-                {**_at(host, pooler, pgbouncer.PORT), "name": pgbouncer.replica_alias(replica)}
-                if pooler
-                else {**_at(host, replica, postgres.PORT), "name": postgres.DATABASE}
-            )
+        if pooler and self.fleet.replicas and host.runs(*RUBY):
+            found["database_replica"] = {**_at(host, pooler, pgbouncer.PORT), "name": pgbouncer.READER}
         if pooler and host.runs(*RUBY):
             found["prepared_statements"] = host.environment.get("PREPARED_STATEMENTS") == "true"
         for role, other in self.fleet.redis.items():
             found["redis" if role == "core" else f"redis_{role}"] = _at(host, other, redis.PORT)
         edge = host.runs("nginx")
+        tls = edge and tls_before_the_application(self.fleet)
         for tier, processes in (("web", self.web), ("streaming", self.streaming)):
             found[tier] = [
-                {"host": bind if other is host else other.address, "port": port}
+                {"host": bind if other is host and not tls else other.address, "port": port}
                 for of_one in (processes.values() if edge else [processes.get(host.name, ())])
                 for other, bind, port in of_one
             ]
-        edges = self.fleet.running("nginx")
+        found["tls"] = tls
         if host.runs("web", "streaming") and not _alone(self.fleet, host, "nginx"):
-            found["trusted_proxies"] = [other.address for other in edges]
+            found["trusted_proxies"] = self.proxies
+        if host.runs(*RELEASED) and host is not self.builder:
+            found["releases"] = {"host": self.builder.address, "port": RELEASES_PORT}
         return found
+
+
+def proxies(edges: Iterable[Host]) -> list[str]:
+    """The networks of the edges, and loopback; private ones whole, public addresses one by one."""
+    networks = set()
+    for edge in edges:
+        address = ipaddress.ip_address(edge.address)
+        whole = (network for network in _PRIVATE if address in network)
+        networks.add(next(whole, ipaddress.ip_network(address)))
+    ordered = sorted(networks, key=lambda network: (network.version, int(network.network_address)))
+    return [*_LOOPBACKS, *map(str, ordered)]
 
 
 def _at(host: Host, other: Host, port: int) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def _sizes(plan: Mapping[str, Any]) -> Iterator[tuple[str, object, str]]:
     if "pgbouncer" in plan:
         for pool in plan["pgbouncer"]["pools"]:
             yield f"PgBouncer pool {pool['name']}", pool["pool_size"], f"pgbouncer.pools.{pool['name']}.pool_size"
+    if "haproxy" in plan:
+        yield "HAProxy connections", plan["haproxy"]["maxconn"], "haproxy.maxconn"
     if "postgres" in plan:
         for setting in ("max_connections", "shared_buffers", "work_mem"):
             yield f"PostgreSQL {setting}", plan["postgres"]["settings"][setting], f"postgres.settings.{setting}"

@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import endpoints, exporters
-from .components import postgres, redis
+from .components import haproxy, postgres, redis
 from .model import LOOPBACK, Fleet, Flow, HostPlan
 
 WORLD, CONTROL = "world", "control"
 SSH = 22
+_RELEASES, _GATE, _ACME = "host -> releases", "gate -> nginx", "nginx -> nginx"
+REPLICATION, HEALTH = "replica -> postgres", "haproxy -> replica health"
+# What passes while a playbook runs, or certificates are asked for, and not while people use the instance.
+OF_RUNS = (_RELEASES, _GATE, _ACME)
 _REDIS = {"redis": "feeds, queues and locks", "redis_cache": "the cache", "redis_sidekiq": "the queues"}
 
 
@@ -26,8 +30,10 @@ def flows(fleet: Fleet, hosts: Mapping[str, HostPlan]) -> tuple[Flow, ...]:
         found += _edge(plan, by_address)
         found += _application(fleet, plan, by_address)
         found += _pools(plan, by_address)
+        found += _releases(plan, by_address)
     primary, builder = fleet.primary.name, endpoints.builder(fleet)
     found.append(_flow(builder, primary, postgres.PORT, "builder -> postgres", "migrations of the database"))
+    found += _between_edges(fleet, builder)
     between = {flow for flow in found if flow.from_ != flow.to}
     return tuple(sorted(between, key=lambda flow: (flow.from_, flow.to, flow.port, flow.what)))
 
@@ -56,15 +62,11 @@ def _application(fleet: Fleet, plan: HostPlan, by_address: Mapping[str, str]) ->
     pooled = bool(fleet.running("pgbouncer"))
     for tier, pool in _pools_of(plan):
         ruby = tier != "streaming"
-        both = pooled and ruby and "database_replica" in ends
+        both = ruby and "database_replica" in ends
         target = _behind(ends["database"], plan, by_address)
         what = f"{tier} -> {'pgbouncer' if pooled else 'postgres'}"
         purpose = f"what {tier} reads and writes" + (", and what it reads from a replica" if both else "")
         yield _flow(name, target, ends["database"]["port"], what, purpose, pool * 2 if both else pool)
-        if ruby and not pooled and "database_replica" in ends:
-            end = ends["database_replica"]
-            target = _behind(end, plan, by_address)
-            yield _flow(name, target, end["port"], f"{tier} -> postgres", f"what {tier} reads from a replica", pool)
         for role, purpose in _REDIS.items():
             if role in ends and (ruby or role == "redis"):
                 target = _behind(ends[role], plan, by_address)
@@ -82,22 +84,48 @@ def _pools_of(plan: HostPlan) -> Iterator[tuple[str, int]]:
 
 
 def _pools(plan: HostPlan, by_address: Mapping[str, str]) -> Iterator[Flow]:
-    """From a pooler to each PostgreSQL; of several pools to one, the sum."""
+    """From a pooler to each PostgreSQL, and from HAProxy beside it to where a replica says how it is.
+
+    Whoever reads may all come to any replica, or to the primary.
+    """
     if plan.pgbouncer is None:
         return
+    listeners = plan.haproxy.listeners if plan.haproxy else ()
+    readers = [server for listener in listeners if listener.name == haproxy.READER for server in listener.servers]
     opened: dict[str, int] = {}
     for pool in plan.pgbouncer.pools:
-        target = _behind({"host": pool.host}, plan, by_address)
-        opened[target] = opened.get(target, 0) + pool.most
+        for end in readers if pool.for_ == "replica" else [pool]:
+            target = _behind({"host": end.host}, plan, by_address)
+            opened[target] = opened.get(target, 0) + pool.most
     for target, most in opened.items():
         purpose = "transactions of all clients of the pooler"
         yield _flow(plan.host.name, target, postgres.PORT, "pgbouncer -> postgres", purpose, most)
+    for server in readers:
+        if server.check_port:
+            target = _behind({"host": server.host}, plan, by_address)
+            purpose = "whether a replica is up, and how far behind"
+            yield _flow(plan.host.name, target, server.check_port, HEALTH, purpose)
+
+
+def _releases(plan: HostPlan, by_address: Mapping[str, str]) -> Iterator[Flow]:
+    """From every host that needs a release to the one that built it."""
+    if end := plan.endpoints.get("releases"):
+        target = _behind(end, plan, by_address)
+        yield _flow(plan.host.name, target, end["port"], _RELEASES, "releases, fetched from where they are built")
+
+
+def _between_edges(fleet: Fleet, builder: str) -> Iterator[Flow]:
+    """To every edge from the host that tries it, and from every other: whichever is asked finds who wants to know."""
+    edges = fleet.running("nginx")
+    for edge in edges:
+        yield _flow(builder, edge.name, 443, _GATE, "whether each edge serves, at the end of a run")
+        for other in edges:
+            yield _flow(other.name, edge.name, 80, _ACME, "challenges of a certificate, to the edge that asked for it")
 
 
 def _replication(fleet: Fleet) -> Iterator[Flow]:
     for host in fleet.replicas:
-        what, purpose = "replica -> postgres", "replication of the database"
-        yield _flow(host.name, fleet.primary.name, postgres.PORT, what, purpose)
+        yield _flow(host.name, fleet.primary.name, postgres.PORT, REPLICATION, "replication of the database")
     for host in fleet.running("redis"):
         if host.redis_role == "replica":
             core = fleet.redis["core"].name

@@ -14,7 +14,7 @@ from .explain import table
 REQUIRED_TIERS = ("nginx", "web", "streaming", "sidekiq", "postgres", "redis")
 TIERS = (*REQUIRED_TIERS, "pgbouncer", "metrics")
 # What has sizes of its own.
-COMPONENTS = ("nginx", "web", "streaming", "sidekiq", "pgbouncer", "postgres", "redis")
+COMPONENTS = ("nginx", "web", "streaming", "sidekiq", "pgbouncer", "haproxy", "postgres", "redis")
 LOOPBACK = "127.0.0.1"
 
 PostgresRole = Literal["primary", "replica"]
@@ -74,6 +74,7 @@ class Fleet:
     """All hosts, by name, and what holds for all of them.
 
     builder: the host that builds releases and migrates the database; the first of `web` unless told.
+    replica_max_lag_seconds: how far a replica of PostgreSQL may be behind before nobody reads from it.
     """
 
     hosts: tuple[Host, ...]
@@ -82,6 +83,7 @@ class Fleet:
     monthly_active_users: int | None = None
     requests_per_second: float | None = None
     builder: str | None = None
+    replica_max_lag_seconds: int = 10
 
     def running(self, tier: str) -> tuple[Host, ...]:
         """The hosts of a tier, in the order of their names."""
@@ -220,14 +222,61 @@ class Pgbouncer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backend:
+    """One server behind HAProxy. check_port: where it says whether it is well; backup: only when no other is."""
+
+    name: str
+    host: str
+    port: int
+    check_port: int | None = None
+    backup: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Where HAProxy listens, and for whom. tls: it ends TLS, and speaks to its servers without."""
+
+    name: str
+    bind: tuple[str, ...]
+    port: int
+    tls: bool
+    servers: tuple[Backend, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Haproxy:
+    """HAProxy of one host."""
+
+    listeners: tuple[Listener, ...]
+    maxconn: int
+    limit_nofile: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresClient:
+    """Who comes to a PostgreSQL from another host: the database that it asks for, as whom, and from which address."""
+
+    database: str
+    user: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """PostgreSQL of one host; settings are ready to print, units included."""
+    """PostgreSQL of one host; settings are ready to print, units included.
+
+    clients: who comes from other hosts, as the flows say. replicas: the hosts that repeat it. primary: where a replica
+    finds what it repeats; None, and so no key of the plan, on the primary itself.
+    """
 
     role: PostgresRole
     bind: tuple[str, ...]
     port: int
     settings: Mapping[str, str | int]
     app_connection_limit: int
+    clients: tuple[PostgresClient, ...] = ()
+    replicas: tuple[str, ...] = ()
+    primary: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +305,15 @@ class Nginx:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A port that other hosts may reach. sources: their addresses; or `world`, or `control`, alone."""
+
+    port: int
+    protocol: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryRow:
     """What one consumer is expected to take, grown old."""
 
@@ -275,7 +333,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlan:
-    """Every size of one host; a component that does not run there is None."""
+    """Every size of one host; a component that does not run there is None. firewall: what may come in, by the flows."""
 
     host: Host
     endpoints: Mapping[str, Any]
@@ -285,22 +343,24 @@ class HostPlan:
     streaming: Streaming | None = None
     sidekiq: Sidekiq | None = None
     pgbouncer: Pgbouncer | None = None
+    haproxy: Haproxy | None = None
     postgres: Postgres | None = None
     redis: Redis | None = None
     nginx: Nginx | None = None
+    firewall: tuple[Opening, ...] = ()
     reasons: Reasons = field(default_factory=dict)
 
     def as_mapping(self) -> dict[str, Any]:
         """The plan of the host as roles read it: plain data, without the components that it lacks."""
         host = self.host
-        sizes = {name: _plain(part) for name in COMPONENTS if (part := getattr(self, name)) is not None}
+        sizes = {name: _present(part) for name in COMPONENTS if (part := getattr(self, name)) is not None}
         return {
             "host": {
                 "name": host.name,
                 "vcpus": host.vcpus,
                 "memory_mb": host.memory_mb,
                 "address": host.address,
-                "components": sorted(host.tiers),
+                "components": sorted({*host.tiers, *({"haproxy"} if self.haproxy else ())}),
                 "postgres_role": host.postgres_role,
                 "redis_role": host.redis_role,
                 "sidekiq_group": host.sidekiq_group,
@@ -308,6 +368,7 @@ class HostPlan:
             },
             "endpoints": _plain(self.endpoints),
             **sizes,
+            "firewall": _plain(self.firewall),
             "kernel": _plain(self.kernel),
             "memory": _plain(self.memory),
             "reasons": dict(self.reasons),
@@ -392,6 +453,11 @@ class Plan:
 def _fields_of(kind: type) -> tuple[tuple[str, str], ...] | None:
     """The fields of a dataclass, each with its name in plain data, where `for_` is `for`; None for other types."""
     return tuple((item.name, item.name.removesuffix("_")) for item in fields(kind)) if is_dataclass(kind) else None
+
+
+def _present(part: Any) -> dict[str, Any]:
+    """The sizes of a component as plain data, without what it has not."""
+    return {key: value for key, value in _plain(part).items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

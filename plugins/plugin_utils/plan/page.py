@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from .flows import HEALTH, OF_RUNS
 from .picture import CONTROL, METRICS, WORLD, draw
 from .stacks import Stack, leaves, stacks_of
 from .words import COMPONENTS, listed, ports, size_of, span
@@ -113,6 +114,10 @@ def _not_drawn(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> l
     kinds = {
         "SSH from the control machine to every host": lambda flow: flow["from"] == CONTROL,
         "metrics, which are read from every host": lambda flow: flow["what"].startswith(METRICS),
+        "what a run itself asks: releases from where they are built, and answers of each edge": lambda flow: (
+            flow["what"] in OF_RUNS
+        ),
+        "the health of replicas, which HAProxy beside a pooler asks": lambda flow: flow["what"] == HEALTH,
         "what hosts of one card say to each other": lambda flow: at.get(flow["from"], "") == at.get(flow["to"]),
     }
     found = {what for flow in flows for what, is_meant in kinds.items() if is_meant(flow)}
@@ -170,7 +175,16 @@ def _clients(plan: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any], 
     if "streaming" in plan:
         yield "streaming", ruby[0], plan["streaming"]["db_pool"] * len(plan["streaming"]["processes"])
     for pool in plan.get("pgbouncer", {}).get("pools", ()):
-        yield "pgbouncer", pool, pool["pool_size"] + pool["reserve_pool_size"]
+        for end in _servers(plan, pool):
+            yield "pgbouncer", end, pool["pool_size"] + pool["reserve_pool_size"]
+
+
+def _servers(plan: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Where the connections of a pool may end: at PostgreSQL itself, or at each that HAProxy of the host leads to."""
+    for listener in plan.get("haproxy", {}).get("listeners", ()):
+        if pool["host"] in listener["bind"] and pool["port"] == listener["port"]:
+            return listener["servers"]
+    return [pool]
 
 
 def _passages(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> list[Passage]:

@@ -12,13 +12,24 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from .flows import HEALTH, OF_RUNS
 from .stacks import Figure, Stack
 from .words import COMPONENTS, joined, listed, ports, size_of, span
 
 WORLD, CONTROL = "world", "control"
 # How the purpose of a flow begins that collects metrics.
 METRICS = "metrics -> "
-_ROW = {"nginx": 1, "web": 2, "streaming": 2, "sidekiq": 2, "pgbouncer": 3, "postgres": 4, "redis": 4, "metrics": 5}
+_ROW = {
+    "nginx": 1,
+    "web": 2,
+    "streaming": 2,
+    "sidekiq": 2,
+    "pgbouncer": 3,
+    "haproxy": 3,
+    "postgres": 4,
+    "redis": 4,
+    "metrics": 5,
+}
 _LANE, _GAP = 11, 46
 _CHIP, _TAB = 22, 18
 _TITLE, _BADGE = 15.5, 40
@@ -191,6 +202,11 @@ def draw(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]], *, width: 
     )
 
 
+def not_drawn(what: str) -> bool:
+    """True for flows that a picture leaves out, by what they are."""
+    return what.startswith(METRICS) or what in (*OF_RUNS, HEALTH)
+
+
 def text_width(text: str, size: float = 12) -> float:
     """About how wide a text is in a sans-serif font; a little more rather than less."""
     units = sum(0.34 if c in _NARROW else 0.92 if c in _WIDE else 0.72 if c.isupper() else 0.59 for c in text)
@@ -310,12 +326,15 @@ def _bar(stack: Stack, left: float, width: float) -> list[Segment]:
 
 
 def _bundles(cards: Sequence[Card], flows: Iterable[Mapping[str, Any]]) -> list[_Bundle]:
-    """The flows to draw, together where they lead to the same port. SSH and scraping reach everything: not drawn."""
+    """The flows to draw, together where they lead to the same port.
+
+    SSH and scraping reach everything, and what a run does itself is no part of how people are served: not drawn.
+    """
     at = {name: card for card in cards if card.stack for name in card.stack.names} | {WORLD: cards[0]}
     found: dict[tuple[str, str], _Bundle] = {}
     for flow in flows:
         source, target = at.get(flow["from"]), at.get(flow["to"])
-        if not source or not target or not target.stack or source is target or flow["what"].startswith(METRICS):
+        if not source or not target or not target.stack or source is target or not_drawn(flow["what"]):
             continue
         component = _component_at(target.stack.first, flow["port"])
         if component is None:

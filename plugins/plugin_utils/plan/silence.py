@@ -9,7 +9,18 @@ from difflib import get_close_matches
 from .model import Finding
 
 # Everything that a finding can be called.
-WORDS = ("declared", "demand", "input", "inventory", "pgbouncer", "provisional", "threads", "workers")
+WORDS = (
+    "declared",
+    "demand",
+    "input",
+    "inventory",
+    "pgbouncer",
+    "pools",
+    "provisional",
+    "reads",
+    "threads",
+    "workers",
+)
 NAMES = (*(f"C{number}" for number in range(1, 21)), *WORDS)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import endpoints
 from .coefficients import Coefficients
-from .components import kernel, memory, nginx, pgbouncer, postgres, puma, redis, sidekiq, streaming
+from .components import haproxy, kernel, memory, nginx, pgbouncer, postgres, puma, redis, sidekiq, streaming
 from .model import (
     Fleet,
     Host,
@@ -23,6 +23,7 @@ from .model import (
     Totals,
     Web,
 )
+from .proxies import runs_on
 from .queues import Slot, numbered, queue_name, slots_of, split
 
 
@@ -77,6 +78,15 @@ def sizes(fleet: Fleet, c: Coefficients) -> tuple[dict[str, HostPlan], Totals]:
             parts["redis"] = redis.size(host, set_aside, app.redis_clients, bind, c)
         if host.runs("nginx"):
             parts["nginx"] = nginx.size(host, app.puma_threads, edges, c)
+        if runs_on(fleet, host):
+            parts["haproxy"] = haproxy.size(
+                fleet,
+                host,
+                pgbouncer.opened_for(poolers[name][0], "replica") if name in poolers else 0,
+                app.web[name][0] if name in app.web else None,
+                app.streaming[name][0] if name in app.streaming else None,
+                c,
+            )
         parts["kernel"] = kernel.size(host)
         parts["memory"] = memory.budget(
             host,
@@ -156,28 +166,21 @@ def _databases(
     fleet: Fleet, app: _Application, reserves: Mapping[str, memory.Reserve], c: Coefficients
 ) -> tuple[dict[str, tuple[Postgres, Reasons]], dict[str, tuple[Pgbouncer, Reasons]]]:
     """PostgreSQL of the primary and of each replica, and the poolers before them, by the names of their hosts."""
-    hosts = (fleet.primary, *fleet.replicas)
-    clients = {host.name: app.clients if host is fleet.primary else app.ruby_clients for host in hosts}
     bouncers = fleet.running("pgbouncer")
-    pools = {
-        host.name: pgbouncer.pool_sizes(
-            bouncers,
-            host,
-            clients[host.name],
-            _room(fleet, host, reserves[host.name].postgres_mb, c),
-            c,
-            by_hand=host is fleet.primary,
-        )
-        for host in hosts
-        if bouncers
+    room = {
+        host.name: _room(fleet, host, reserves[host.name].postgres_mb, c) for host in (fleet.primary, *fleet.replicas)
     }
+    pools = pgbouncer.share_out(fleet, app.clients, app.ruby_clients, room, c) if bouncers else {}
+    reading = sum(part.reader.most for part in pools.values() if part.reader)
+    writing = sum(part.primary.most for part in pools.values())
     databases: dict[str, tuple[Postgres, Reasons]] = {}
-    for host in hosts:
+    for host in (fleet.primary, *fleet.replicas):
+        leads = host is fleet.primary
         if bouncers:
-            opened = sum(pool.most for pool in pools[host.name].values())
-            demand = postgres.pooled(opened + _probes(fleet, host, c), len(bouncers), c)
+            opened = reading + (writing + _probes(fleet, host, c) if leads else 0)
+            demand = postgres.pooled(opened, len(bouncers), c)
         else:
-            demand = postgres.direct(clients[host.name], c)
+            demand = postgres.direct(app.clients if leads else 0, c)
         databases[host.name] = postgres.size(
             fleet,
             host,
@@ -185,18 +188,11 @@ def _databases(
             demand,
             endpoints.postgres_binds(fleet, host),
             c,
-            None if host is fleet.primary else databases[fleet.primary.name][0],
+            None if leads else databases[fleet.primary.name][0],
         )
     to_each = app.clients + (app.ruby_clients if fleet.replicas else 0)
     poolers = {
-        host.name: pgbouncer.size(
-            fleet,
-            host,
-            {name: sized[host.name] for name, sized in pools.items()},
-            to_each,
-            endpoints.pgbouncer_binds(fleet, host),
-            c,
-        )
+        host.name: pgbouncer.size(fleet, host, pools[host.name], to_each, endpoints.pgbouncer_binds(fleet, host), c)
         for host in bouncers
     }
     return databases, poolers

@@ -25,14 +25,16 @@ _FIGURES = {
         ("reserve", "pools.reserve_pool_size"),
         ("clients", "max_client_conn"),
     ),
+    "haproxy": (("connections", "maxconn"),),
     "postgres": (("connections", "settings.max_connections"), ("buffers", "settings.shared_buffers")),
     "redis": (("at most", "settings.maxmemory"),),
 }
 _ONE = {"workers": "worker", "processes": "process"}
 _ROLES = ("", "primary", "core", "replica", "cache", "sidekiq")
 # Names in a path that say nothing to a person who sees the component.
-_BETWEEN = re.compile(r"^(settings|sysctl|pools|processes|budget)\.")
-_NOT_SIZES = ("host", "endpoints", "reasons")
+_BETWEEN = re.compile(r"^(settings|sysctl|pools|listeners|processes|budget)\.")
+# What comes in is in the table of flows.
+_NOT_SIZES = ("host", "endpoints", "firewall", "reasons")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,9 +264,13 @@ def _name(item: Mapping[str, Any]) -> str:
 
 
 def _entry(item: Any) -> str:
-    """An entry of a list that has no name: an address with its port, or the value itself."""
+    """An entry of a list that has no name: an address with its port, whom it lets in, or the value itself."""
     if not isinstance(item, Mapping):
         return str(item)
+    if "sources" in item:
+        return " ".join(f"{item['port']}<-{source}" for source in item["sources"])
+    if "user" in item:
+        return f"{item['user']}@{item['address']}"
     return f"{item.get('host', item.get('bind', ''))}:{item.get('port', '')}"
 
 

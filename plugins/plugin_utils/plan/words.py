@@ -13,6 +13,7 @@ COMPONENTS = {
     "streaming": "streaming",
     "sidekiq": "Sidekiq",
     "pgbouncer": "PgBouncer",
+    "haproxy": "HAProxy",
     "postgres": "PostgreSQL",
     "redis": "Redis",
     "metrics": "metrics",

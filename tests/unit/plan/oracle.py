@@ -39,6 +39,9 @@ STANDBY_DEFAULTS = {
     "max_prepared_transactions": 0,
     "max_locks_per_transaction": 64,
 }
+READER_PORT, HEALTH_PORT, RELEASES_PORT = 6433, 6434, 8640
+# What is the fleet's own network, where one trusted address means all of it.
+PRIVATE = [ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 EXPORTER_PORTS = {"postgres": 9187, "pgbouncer": 9127, "redis": 9121, "nginx": 9113, "web": 9394, "sidekiq": 9394}
 NODE_EXPORTER_PORT = 9100
 
@@ -96,7 +99,7 @@ def broken(plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings: Sett
     at = _at(planned)
     found |= {"C15" for host in planned.values() if _unreachable(host, at)}
     found |= {"C16" for dummy in overfull(planned, groups)}
-    found |= {"C17" for host in planned.values() if max(Counter(ports(host)).values(), default=0) > 1}
+    found |= {"C17" for host in planned.values() if max(Counter(sockets(host)).values(), default=0) > 1}
     found |= {
         "C18"
         for host in planned.values()
@@ -152,7 +155,7 @@ def _database(planned: Mapping[str, Any], groups: Groups) -> set[str]:
             if max_connections < pooled(database, planned) + DIRECT_BESIDE_POOLERS:
                 found.add("C4")
         else:
-            direct = writers if database["postgres"]["role"] == "primary" else ruby
+            direct = writers if database["postgres"]["role"] == "primary" else 0
             if max_connections < ceil(1.1 * direct) + DIRECT_WITHOUT_POOLER or direct > 0.9 * max_connections:
                 found.add("C6")
         if 2 * max_connections > _row(database, "postgres") - _megabytes(database["postgres"], "shared_buffers"):
@@ -174,9 +177,17 @@ def pooled(database: Mapping[str, Any], planned: Mapping[str, Any]) -> int:
     total = 0
     for pooler in planned.values():
         for pool in pooler.get("pgbouncer", {}).get("pools", ()):
-            if _leads_to(pool, pooler, database):
+            if any(_leads_to(end, pooler, database) for end in _ends_of(pool, pooler)):
                 total += pool["pool_size"] + pool["reserve_pool_size"]
     return total
+
+
+def _ends_of(pool: Mapping[str, Any], pooler: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Where the connections of a pool may end: where it says, or at all servers of the listener that it names."""
+    for listener in pooler.get("haproxy", {}).get("listeners", ()):
+        if pool["host"] in listener["bind"] and pool["port"] == listener["port"]:
+            return listener["servers"]
+    return [pool]
 
 
 def _leads_to(endpoint: Mapping[str, Any], source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
@@ -203,8 +214,8 @@ def _redis_is_full(host: Mapping[str, Any], clients: int) -> bool:
 
 
 def _media(groups: Groups, settings: Settings) -> set[str]:
-    writers = {*groups.get("web", ()), *groups.get("sidekiq", ())}
-    return {"C14"} if len(writers) > 1 and not settings.get("mastodon_s3_enabled", False) else set()
+    users = {name for tier in ("nginx", "web", "sidekiq") for name in groups.get(tier, ())}
+    return {"C14"} if len(users) > 1 and not settings.get("mastodon_s3_enabled", False) else set()
 
 
 def _row(host: Mapping[str, Any], what: str) -> int:
@@ -256,18 +267,23 @@ def needed_mb(host: Mapping[str, Any], *, monitored: bool) -> int:
         total += round(64 - 32 * _tiny(host))
     if "redis" in host:
         total += int(1.25 * _megabytes(host["redis"], "maxmemory"))
-    if "pgbouncer" in host:
-        total += 32
+    total += 32 * (("pgbouncer" in host) + ("haproxy" in host))
     if "postgres" in host:
         total += max(_row(host, "postgres"), _megabytes(host["postgres"], "shared_buffers"))
     return total
 
 
-def ports(host: Mapping[str, Any]) -> list[int]:
-    """Every port on which a service of the host listens."""
-    found = [host[part]["port"] for part in ("web", "postgres", "pgbouncer", "redis") if part in host]
-    found += [process["port"] for process in host.get("streaming", {}).get("processes", ())]
-    return found + ([80, 443] if "nginx" in host else [])
+def sockets(host: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Every address and port at which a service of the host listens."""
+    found = [(host["web"]["bind"], host["web"]["port"])] if "web" in host else []
+    parts = [host[part] for part in ("postgres", "pgbouncer", "redis") if part in host]
+    parts += host.get("haproxy", {}).get("listeners", [])
+    if host.get("postgres", {}).get("role") == "replica":
+        parts.append({"bind": host["postgres"]["bind"], "port": HEALTH_PORT})
+    found += [(bind, part["port"]) for part in parts for bind in part["bind"]]
+    found += [(process["bind"], process["port"]) for process in host.get("streaming", {}).get("processes", ())]
+    everywhere = {LOOPBACK, host["host"]["address"]}
+    return found + [(bind, port) for port in (80, 443) if "nginx" in host for bind in everywhere]
 
 
 # --- Who reaches whom.
@@ -289,13 +305,16 @@ def _endpoints(host: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str,
             if name in ends:
                 yield name, "redis", ends[name]
         if "database_replica" in ends:
-            yield "database_replica", "pgbouncer" if pooler else "postgres", ends["database_replica"]
+            yield "database_replica", "pgbouncer", ends["database_replica"]
     if "nginx" in host:
         for tier in ("web", "streaming"):
             for end in ends[tier]:
-                yield tier, tier, end
+                yield tier, f"tls {tier}" if ends["tls"] else tier, end
     for pool in host.get("pgbouncer", {}).get("pools", ()):
-        yield f"pool {pool['name']}", "postgres", pool
+        for end in _ends_of(pool, host):
+            yield f"pool {pool['name']}", "postgres", end
+            if end.get("check_port"):
+                yield f"health of {end['name']}", "health", {"host": end["host"], "port": end["check_port"]}
 
 
 def _at(planned: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -310,6 +329,18 @@ def _target(host: Mapping[str, Any], end: Mapping[str, Any], at: Mapping[str, An
 
 def _listens(target: Mapping[str, Any], part: str, end: Mapping[str, Any]) -> bool:
     """True if the part of the target listens at the address and port of the endpoint."""
+    if part.startswith("tls "):
+        return any(
+            listener["tls"]
+            and end["host"] in listener["bind"]
+            and end["port"] == listener["port"]
+            and [(server["host"], server["port"]) for server in listener["servers"]] == [(LOOPBACK, end["port"])]
+            and _listens(target, part.removeprefix("tls "), {"host": LOOPBACK, "port": end["port"]})
+            for listener in target.get("haproxy", {}).get("listeners", ())
+        )
+    if part == "health":
+        replica = target.get("postgres", {"role": ""})
+        return replica["role"] == "replica" and end["host"] in replica["bind"] and end["port"] == HEALTH_PORT
     if part not in target:
         return False
     if part == "streaming":
@@ -345,10 +376,18 @@ def flows(plan: Mapping[str, Any], groups: Groups) -> set[tuple[str, str, int]]:
         if host.get("redis", {}).get("role") == "replica":
             expected.add((name, core, 6379))
         expected |= {(metrics, name, port) for metrics in groups.get("metrics", ()) for port in _scraped(host)}
-    # The first of the inventory, as site.yml takes it.
-    builder = (*groups.get("builder", ()), *groups["web"])[0]
+    builder = _builder(groups)
     expected.add((builder, primary, 5432))
+    released = {name for tier in ("web", "streaming", "sidekiq", "nginx") for name in groups[tier]}
+    expected |= {(name, builder, RELEASES_PORT) for name in released}
+    expected |= {(builder, edge, 443) for edge in groups["nginx"]}
+    expected |= {(other, edge, 80) for edge in groups["nginx"] for other in groups["nginx"]}
     return {flow for flow in expected if flow[0] != flow[1]}
+
+
+def _builder(groups: Groups) -> str:
+    """The first of the inventory, as site.yml takes it."""
+    return (*groups.get("builder", ()), *groups["web"])[0]
 
 
 def _scraped(host: Mapping[str, Any]) -> set[int]:
@@ -359,7 +398,7 @@ def _scraped(host: Mapping[str, Any]) -> set[int]:
 # --- What no plan may contain.
 
 
-def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups) -> list[str]:
+def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings: Settings) -> list[str]:
     """What is wrong with a plan beside its constraints, in words; empty if nothing is."""
     planned = plan["hosts"]
     wrong = [f"hosts: {sorted(set(planned) ^ set(hosts))}"] if set(planned) != set(hosts) else []
@@ -385,7 +424,138 @@ def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups) -> list[
     wrong += [f"flow missing: {flow}" for flow in sorted(wanted - said)]
     wrong += [f"flow without use: {flow}" for flow in sorted(said - wanted)]
     wrong += [f"totals: {name} is {said}, not {own}" for name, (said, own) in _totals(plan).items() if said != own]
+    wrong += _ways(planned, groups, settings)
+    wrong += _opened(planned, wanted, _builder(groups))
     return wrong + _uneven(planned)
+
+
+def _ways(planned: Mapping[str, Any], groups: Groups, settings: Settings) -> list[str]:
+    """What is wrong with the ways through HAProxy, to the replicas, of releases, and with who is trusted."""
+    wrong = []
+    (primary,) = groups["postgres_primary"]
+    replicas = set(groups.get("postgres_replica", ()))
+    edges = set(groups["nginx"])
+    builder = _builder(groups)
+    front = {name for tier in ("nginx", "web", "streaming") for name in groups[tier]}
+    tls = bool(settings.get("mastodon_internal_tls_enabled", False)) and len(front) > 1
+    for name, host in planned.items():
+        ends = host["endpoints"]
+        reader = "pgbouncer" in host and bool(replicas)
+        if ("haproxy" in host) != (reader or (tls and bool({"web", "streaming"} & set(host)))):
+            wrong.append(f"{name}: HAProxy is missing, or has no use")
+        if "haproxy" in host:
+            wrong += _listeners(name, host, primary, replicas, tls=tls)
+        reads = bool(replicas and groups.get("pgbouncer")) and bool({"web", "sidekiq"} & set(host))
+        if ("database_replica" in ends) != reads:
+            wrong.append(f"{name}: reads where it should not, or does not where it should")
+        if "database_replica" in ends and ends["database_replica"]["name"] != "mastodon_production_read":
+            wrong.append(f"{name}: reads from {ends['database_replica']['name']}")
+        if ends["tls"] != (tls and name in edges):
+            wrong.append(f"{name}: endpoints.tls is {ends['tls']}")
+        released = bool({"web", "streaming", "sidekiq", "nginx"} & set(host)) and name != builder
+        said = ends.get("releases")
+        if said != ({"host": planned[builder]["host"]["address"], "port": RELEASES_PORT} if released else None):
+            wrong.append(f"{name}: fetches releases from {said}")
+        wrong += _trusted(name, host, [planned[edge]["host"]["address"] for edge in edges - {name}])
+        role = host.get("postgres", {}).get("role")
+        leads = {
+            "primary": (sorted(replicas), None),
+            "replica": ([], {"host": planned[primary]["host"]["address"], "port": 5432}),
+        }
+        if role and (host["postgres"]["replicas"], host["postgres"].get("primary")) != leads[role]:
+            wrong.append(f"{name}: does not know its replicas, or its primary")
+    return wrong
+
+
+def _listeners(name: str, host: Mapping[str, Any], primary: str, replicas: set[str], *, tls: bool) -> list[str]:
+    """What is wrong with the listeners of a host, and with what passes through them."""
+    part, wrong = host["haproxy"], []
+    doors = {listener["name"]: listener for listener in part["listeners"]}
+    expected = {"reader"} if "pgbouncer" in host and replicas else set()
+    if tls and "web" in host:
+        expected.add("web")
+    if tls and "streaming" in host:
+        expected |= {f"streaming_{process['port']}" for process in host["streaming"]["processes"]}
+    if set(doors) != expected:
+        wrong.append(f"{name}: HAProxy listens for {sorted(doors)}, not {sorted(expected)}")
+    through = 0
+    if "reader" in doors:
+        door = doors["reader"]
+        if (door["bind"], door["port"], door["tls"]) != ([LOOPBACK], READER_PORT, False):
+            wrong.append(f"{name}: the door of readers is {door['bind']}:{door['port']}")
+        said = {(server["name"], server["backup"], server["check_port"]) for server in door["servers"]}
+        if said != {(replica, False, HEALTH_PORT) for replica in replicas} | {(primary, True, None)}:
+            wrong.append(f"{name}: readers go to {sorted(map(str, said))}")
+        (pool,) = (pool for pool in host["pgbouncer"]["pools"] if pool["for"] == "replica")
+        if (pool["name"], pool["host"], pool["port"]) != ("mastodon_production_read", LOOPBACK, READER_PORT):
+            wrong.append(f"{name}: the pool of readers is {pool}")
+        through += pool["pool_size"] + pool["reserve_pool_size"]
+    if "web" in doors:
+        through += max(1, host["web"]["workers"]) * host["web"]["threads"]
+    through += 1000 * sum(door.startswith("streaming") for door in doors)
+    if part["maxconn"] < through or part["limit_nofile"] < 2 * part["maxconn"] + 100:
+        wrong.append(
+            f"{name}: HAProxy takes {part['maxconn']} connections with {part['limit_nofile']} files; {through}"
+        )
+    return wrong
+
+
+def _trusted(name: str, host: Mapping[str, Any], edges: Sequence[str]) -> list[str]:
+    """Whether every edge elsewhere is trusted, with all of its network where that is private, and nobody else."""
+    said = host["endpoints"].get("trusted_proxies")
+    if not edges or not {"web", "streaming"} & set(host):
+        return [f"{name}: trusts {said}"] if said is not None else []
+    networks = [ipaddress.ip_network(network) for network in said or ()]
+    wrong = []
+    for edge in map(ipaddress.ip_address, edges):
+        own = next((network for network in PRIVATE if edge in network), None)
+        if not any(edge in network and (own is None or own == network) for network in networks):
+            wrong.append(f"{name}: does not trust {edge}")
+    wrong += [f"{name}: trusts {net}" for net in networks if net.is_global and net.num_addresses > 1]
+    return wrong
+
+
+def _opened(planned: Mapping[str, Any], wanted: set[tuple[str, str, int]], builder: str) -> list[str]:
+    """Whether each host lets in what has to come in, and nobody else; and PostgreSQL as whom it should."""
+    wrong = []
+    for name, host in planned.items():
+        coming: dict[int, set[str]] = {}
+        for source, target, port in wanted:
+            if target == name:
+                coming.setdefault(port, set()).add(source)
+        expected = {
+            port: {"world"} & sources
+            or {"control"} & sources
+            or {planned[source]["host"]["address"] for source in sources}
+            for port, sources in coming.items()
+        }
+        said = {entry["port"]: set(entry["sources"]) for entry in host["firewall"]}
+        if said != expected or [entry["port"] for entry in host["firewall"]] != sorted(expected):
+            wrong.append(f"{name}: lets in {said}, not {expected}")
+        if "postgres" in host:
+            clients = {
+                (client["address"], client["user"], client["database"]) for client in host["postgres"]["clients"]
+            }
+            wrong += _clients(name, planned, clients, coming.get(5432, set()), builder)
+    return wrong
+
+
+def _clients(
+    name: str, planned: Mapping[str, Any], clients: set[tuple[str, str, str]], sources: set[str], builder: str
+) -> list[str]:
+    """Whether those who come to a PostgreSQL are let in as who they are: a replica, and whoever uses the database."""
+    expected = set()
+    leads = planned[name]["postgres"]["role"] == "primary"
+    uses = {"web", "streaming", "sidekiq"}
+    for source in sources:
+        host = planned[source]
+        address = host["host"]["address"]
+        if leads and host.get("postgres", {}).get("role") == "replica":
+            expected.add((address, "mastodon_replication", "replication"))
+        pooled = any("pgbouncer" in other for other in planned.values())
+        if (leads and source == builder) or "pgbouncer" in host or (not pooled and uses & set(host)):
+            expected.add((address, "mastodon", "mastodon_production"))
+    return [f"{name}: PostgreSQL lets in {clients}, not {expected}"] if clients != expected else []
 
 
 def _totals(plan: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
@@ -475,7 +645,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
     """Every number below a mapping with its path; entries of a list go by their name, what or port."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if path or key not in ("host", "endpoints", "reasons"):
+            if path or key not in ("host", "endpoints", "firewall", "reasons"):
                 yield from _numbers(item, f"{path}.{key}".lstrip("."))
     elif isinstance(value, list):
         for item in value:

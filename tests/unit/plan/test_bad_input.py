@@ -223,19 +223,19 @@ FLEETS = [
     pytest.param(
         FLEET.with_variables("db1", pgbouncer_pool_size=200, postgres_max_connections=200),
         "C4",
-        ["db1", "pools of 200 + 40", "max_connections is 200", "pgbouncer_pool_size: 14"],
+        ["db1", "pools of 200 + 40", "max_connections is 200", "pgbouncer_pool_size: 68"],
         id="pools larger than the primary",
     ),
     pytest.param(
         FLEET.with_variables("db1", "db2", "db3", postgres_max_connections=25),
         "C4",
-        ["db1", "db2", "max_connections is 25", "postgres_max_connections: 31"],
+        ["db1", "db2", "max_connections is 25", "postgres_max_connections: 37"],
         id="no room for any pool",
     ),
     pytest.param(
         FLEET.with_variables("db2", postgres_max_connections=60),
         "C10",
-        ["db2", "60", "db1", "postgres_max_connections: 200"],
+        ["db2", "60", "db1", "postgres_max_connections: 250"],
         id="a replica smaller than its primary",
     ),
     pytest.param(

@@ -58,7 +58,7 @@ def with_connections(number):
 
 
 def with_pool(size, connections):
-    """One pooler: its pool, a fifth in reserve, and 23 for all that goes round it."""
+    """One pooler: its pool, a fifth in reserve, a pool of 1 + 5 at least to read, and 23 for all that goes round it."""
     return with_connections(connections).with_variables("db1", pgbouncer_pool_size=size)
 
 
@@ -93,9 +93,9 @@ PAIRS = [
         ),
         id="C2-two-lists-of-one-host",
     ),
-    pytest.param("C4", with_pool(147, 200), with_pool(148, 200), id="C4-pool"),
-    pytest.param("C4", with_pool(100, 143), with_pool(100, 142), id="C4-max-connections"),
-    pytest.param("C4", with_connections(29), with_connections(28), id="C4-no-room-for-any-pool"),
+    pytest.param("C4", with_pool(142, 200), with_pool(143, 200), id="C4-pool"),
+    pytest.param("C4", with_pool(100, 149), with_pool(100, 148), id="C4-max-connections"),
+    pytest.param("C4", with_connections(35), with_connections(34), id="C4-no-room-for-any-pool"),
     pytest.param(
         "C5",
         SPLIT.with_variables("db1", pgbouncer_max_client_conn=clients_of_poolers(SPLIT)),
@@ -305,9 +305,9 @@ def test_c16_the_memory_that_is_advised_is_the_least_that_passes(inventory, name
     assert f"vm_memory_mb: {least}" in finding.advice
 
 
-@pytest.mark.parametrize(("inside", "outside"), [(73, 74)])
+@pytest.mark.parametrize(("inside", "outside"), [(70, 71)])
 def test_c4_pools_are_added_up_over_all_poolers(inside, outside):
-    """Two poolers: 2 x (73 + 15) + 23 is 199, 2 x (74 + 15) + 23 is 201."""
+    """Two poolers, each with 1 + 3 to read: 2 x (70 + 14 + 4) + 23 is 199, 2 x (71 + 15 + 4) + 23 is 203."""
     two = with_connections(200).with_host("pool2", "pgbouncer", like="redis1", vm_address="10.0.0.20")
     assert planned(two.with_variables("db1", "pool2", pgbouncer_pool_size=inside)).errors == ()
     too_many = two.with_variables("db1", "pool2", pgbouncer_pool_size=outside)
@@ -358,6 +358,40 @@ def test_warnings(constraint, inside, outside):
     assert constraint in constraints(plan, "warning")
     remedy = next(finding.remedy for finding in plan.warnings if finding.constraint == constraint)
     assert constraint not in constraints(planned(outside.with_variables("box", **remedy)), "warning")
+
+
+def test_pools_that_connections_by_hand_make_smaller_are_warned_about():
+    """220 and 260 clients want 64 + 13 each; with 23 for all that goes round the pooler both need 177."""
+    assert planned(with_connections(177)).findings == ()
+    outside = with_connections(175)
+    plan = planned(outside)
+    assert {(finding.constraint, finding.severity, finding.hosts) for finding in plan.findings} == {
+        ("pools", "warning", ("db1", "db2"))
+    }
+    (finding,) = plan.findings
+    assert "63 for writing where 64 are wanted and 63 for reading where 64 are wanted" in finding.message
+    assert "max_connections is 175, set by hand, and 177 are needed" in finding.message
+    assert finding.remedy == {"postgres_max_connections": 177}
+    assert planned(outside.with_settings(mastodon_plan_silenced=["pools"])).findings == ()
+
+
+def test_a_pool_by_hand_that_leaves_little_to_read_is_warned_about():
+    (finding,) = planned(with_pool(100, 200)).findings
+    assert (finding.constraint, finding.severity) == ("pools", "warning")
+    assert "for reading where 64 are wanted" in finding.message
+    assert "for writing" not in finding.message
+    assert "Or lower pgbouncer_pool_size." in finding.advice
+
+
+def test_replicas_that_nobody_reads_are_named():
+    alone = SPLIT.with_group("pgbouncer")
+    assert constraints(planned(SPLIT), "warning") == set()
+    plan = planned(alone)
+    assert constraints(plan) == set()
+    (finding,) = (finding for finding in plan.findings if finding.constraint == "reads")
+    assert (finding.hosts, finding.severity) == (("db2",), "warning")
+    assert "nobody reads from it" in finding.message
+    assert "Put db1, or a host of its own, into the group pgbouncer." in finding.advice
 
 
 def test_c4_many_connections_beside_poolers_are_warned_about():
@@ -412,15 +446,16 @@ def found(fleet, hosts):
     return [finding for finding in checks.check_plan(fleet, hosts, C) if finding.severity == "error"]
 
 
-def test_c4_holds_for_each_replica_apart(sized):
-    """Inputs cannot make a replica's pools too large alone, because its pools follow its own max_connections."""
+def test_c4_counts_who_reads_on_every_replica_and_on_the_primary(sized):
+    """Inputs cannot make the pool of readers too large alone, because it follows the smallest database."""
     fleet, plan = sized
-    pooler = plan.hosts["db1"].pgbouncer
-    of_primary, of_replica = pooler.pools
-    for size, expected in ((64, []), (300, [("C4", "db2")])):
-        pools = (of_primary, replace(of_replica, pool_size=size))
+    of_primary, of_readers = plan.hosts["db1"].pgbouncer.pools
+    assert of_readers.for_ == "replica"
+    # 200 connections: 23 go round the pooler, 13 are the reserve of the readers, 77 are for writing on the primary.
+    for size, expected in ((87, []), (88, ["db1"]), (164, ["db1"]), (165, ["db1", "db2"])):
+        pools = (of_primary, replace(of_readers, pool_size=size))
         errors = found(fleet, spoilt(plan, "db1", "pgbouncer", pools=pools))
-        assert [(finding.constraint, *finding.hosts) for finding in errors] == expected
+        assert [(finding.constraint, *finding.hosts) for finding in errors] == [("C4", name) for name in expected]
 
 
 def test_c3_a_pool_smaller_than_its_threads(sized):

@@ -11,8 +11,8 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain impo
 from collection_tree import ROOT
 from unit.plan.samples import TEN, TWO_HUNDRED, planned
 
-# What a person or the host gave, and what is made from reasons themselves.
-GIVEN = ("host.", "endpoints.", "reasons.")
+# What a person or the host gave, what is made from flows, which say what for, and from reasons themselves.
+GIVEN = ("host.", "endpoints.", "firewall.", "reasons.")
 
 
 def leaves(value, path=""):

@@ -199,14 +199,14 @@ class TestReplicas:
     def test_a_replica_has_what_its_primary_has(self, plan_fleet):
         hosts = REPLICATED | {
             "db1": (16, 15892, "postgres_primary pgbouncer"),
-            "db3": (4, 15892, "postgres_replica", {"postgres_max_connections": 120}),
+            "db3": (4, 15892, "postgres_replica", {"postgres_max_connections": 170}),
         }
         plan = plan_fleet(hosts)
         assert found(plan) == []
         primary, second, third = (sizes(plan, name)["postgres"] for name in ("db1", "db2", "db3"))
         assert (primary["role"], second["role"]) == ("primary", "replica")
         assert second["settings"]["max_connections"] == primary["settings"]["max_connections"]
-        assert third["settings"]["max_connections"] == 120
+        assert third["settings"]["max_connections"] == 170
         assert second["settings"]["max_worker_processes"] == 16
         assert second["settings"]["hot_standby_feedback"] == "on"
         assert "hot_standby_feedback" not in primary["settings"]
@@ -215,33 +215,98 @@ class TestReplicas:
         plan = plan_fleet(changed(REPLICATED, "db3", postgres_max_connections=90))
         assert found(plan) == ["C10"]
         assert plan.errors[0].hosts == ("db3",)
-        assert plan.errors[0].remedy == {"postgres_max_connections": 100}
+        assert plan.errors[0].remedy == {"postgres_max_connections": 150}
 
-    def test_every_pooler_has_a_pool_for_each_replica_and_takes_their_readers(self, plan_fleet):
+    def test_every_pooler_has_one_pool_for_all_replicas_and_takes_their_readers(self, plan_fleet):
         plan = plan_fleet(REPLICATED)
         pooler = sizes(plan, "db1")["pgbouncer"]
-        assert [(pool["name"], pool["host"], pool["for"]) for pool in pooler["pools"]] == [
-            ("mastodon_production", "127.0.0.1", "primary"),
-            ("mastodon_production_db2", "10.0.0.7", "replica"),
-            ("mastodon_production_db3", "10.0.0.8", "replica"),
+        assert [(pool["name"], pool["host"], pool["port"], pool["for"]) for pool in pooler["pools"]] == [
+            ("mastodon_production", "127.0.0.1", 5432, "primary"),
+            ("mastodon_production_read", "127.0.0.1", 6433, "replica"),
         ]
+        # 110 clients of Ruby / 3; what two replicas of 4 vCPU may have is more.
+        assert [pool["pool_size"] for pool in pooler["pools"]] == [32, 37]
         # 1.25 x (120 and 110 of Ruby again + 10), in steps of 100.
         assert pooler["max_client_conn"] == 300
 
-    def test_readers_go_to_their_replica_by_its_name(self, plan_fleet):
+    def test_readers_go_to_their_pooler(self, plan_fleet):
         plan = plan_fleet(REPLICATED)
         reads = {name: sizes(plan, name)["endpoints"].get("database_replica") for name in REPLICATED}
-        assert {end["host"] for end in reads.values() if end} == {"10.0.0.5"}
-        assert {end["name"] for end in reads.values() if end} == {"mastodon_production_db2", "mastodon_production_db3"}
-        assert [name for name, end in reads.items() if end] == ["web1", "web2", "work1"]
+        end = {"host": "10.0.0.5", "port": 6432, "name": "mastodon_production_read"}
+        assert {name: found for name, found in reads.items() if found} == dict.fromkeys(("web1", "web2", "work1"), end)
 
-    def test_without_a_pooler_they_go_to_the_replica_itself(self, plan_fleet):
+    def test_without_a_pooler_nobody_reads(self, plan_fleet):
         plan = plan_fleet(SPLIT | {"db2": (4, 15892, "postgres_replica")})
-        assert sizes(plan, "web1")["endpoints"]["database_replica"] == {
-            "host": "10.0.0.7",
-            "port": 5432,
-            "name": "mastodon_production",
+        assert found(plan, "warning") == ["pgbouncer", "reads"]
+        assert "database_replica" not in sizes(plan, "web1")["endpoints"]
+        replica = sizes(plan, "db2")
+        assert (replica["postgres"]["bind"], replica["postgres"]["clients"]) == (["127.0.0.1"], [])
+        assert [entry["port"] for entry in replica["firewall"]] == [22]
+
+    def test_the_way_to_the_replicas_ends_at_the_primary(self, plan_fleet):
+        pooler = sizes(plan_fleet(REPLICATED), "db1")
+        (reader,) = pooler["haproxy"]["listeners"]
+        assert {key: reader[key] for key in ("name", "bind", "port", "tls")} == {
+            "name": "reader",
+            "bind": ["127.0.0.1"],
+            "port": 6433,
+            "tls": False,
         }
+        assert reader["servers"] == [
+            {"name": "db2", "host": "10.0.0.7", "port": 5432, "check_port": 6434, "backup": False},
+            {"name": "db3", "host": "10.0.0.8", "port": 5432, "check_port": 6434, "backup": False},
+            {"name": "db1", "host": "127.0.0.1", "port": 5432, "check_port": None, "backup": True},
+        ]
+        assert (pooler["haproxy"]["maxconn"], pooler["haproxy"]["limit_nofile"]) == (1000, 4096)
+        assert "haproxy" in pooler["host"]["components"]
+        assert {row["what"]: row["mb"] for row in pooler["memory"]["budget"]}["haproxy"] == 32
+        assert "haproxy" not in sizes(plan_fleet(POOLED), "db1")
+
+    def test_every_database_has_room_for_all_who_read(self, plan_fleet):
+        plan = plan_fleet(REPLICATED)
+        # 32 + 7 and 37 + 8 of the pools, 23 that go round them: 107; a replica has as many as its primary.
+        counts = {name: sizes(plan, name)["postgres"]["settings"]["max_connections"] for name in ("db1", "db2", "db3")}
+        assert counts == {"db1": 150, "db2": 150, "db3": 150}
+
+    def test_the_smallest_database_decides_how_many_read(self, plan_fleet):
+        small = REPLICATED | {"db3": (4, 15892, "postgres_replica", {"postgres_max_connections": 60})}
+        plan = plan_fleet(changed(small, "db1", postgres_max_connections=60))
+        pool = sizes(plan, "db1")["pgbouncer"]["pools"][1]
+        # 60 - 23 are for both kinds, which want 39 and 45: the share of those who read is 19.
+        assert (pool["pool_size"], pool["reserve_pool_size"]) == (14, 5)
+        why = sizes(plan, "db1")["reasons"]["pgbouncer.pools.mastodon_production_read.pool_size"]
+        assert why.endswith("and no more than db1 has connections for (19)")
+        assert (found(plan), found(plan, "warning")) == ([], ["pools", "pools"])
+
+    def test_a_replica_more_changes_no_pool_that_need_not(self, plan_fleet):
+        more = REPLICATED | {"db4": (4, 15892, "postgres_replica")}
+        before, after = (sizes(plan_fleet(hosts), "db1") for hosts in (REPLICATED, more))
+        assert before["pgbouncer"] == after["pgbouncer"]
+        assert before["postgres"]["settings"] == after["postgres"]["settings"]
+
+    def test_primary_and_replicas_know_each_other_and_who_may_come(self, plan_fleet):
+        plan = plan_fleet(REPLICATED | {"pool1": (2, 3972, "pgbouncer")})
+        primary, replica = (sizes(plan, name)["postgres"] for name in ("db1", "db2"))
+        assert primary["replicas"] == ["db2", "db3"]
+        assert "primary" not in primary
+        assert replica["primary"] == {"host": "10.0.0.5", "port": 5432}
+        application = {"database": "mastodon_production", "user": "mastodon"}
+        replication = {"database": "replication", "user": "mastodon_replication"}
+        assert primary["clients"] == [
+            {**application, "address": "10.0.0.2"},
+            {**application, "address": "10.0.0.9"},
+            {**replication, "address": "10.0.0.7"},
+            {**replication, "address": "10.0.0.8"},
+        ]
+        assert replica["clients"] == [{**application, "address": f"10.0.0.{number}"} for number in (5, 9)]
+
+    def test_a_replica_connects_anew_when_it_hears_nothing(self, plan_fleet):
+        assert sizes(plan_fleet(REPLICATED), "db2")["postgres"]["settings"]["wal_receiver_timeout"] == "10s"
+        patient = plan_fleet(REPLICATED, settings={"postgres_replica_max_lag_seconds": "60"})
+        assert sizes(patient, "db2")["postgres"]["settings"]["wal_receiver_timeout"] == "60s"
+        assert "wal_receiver_timeout" not in sizes(patient, "db1")["postgres"]["settings"]
+        wrong = plan_fleet(REPLICATED, settings={"postgres_replica_max_lag_seconds": 0})
+        assert "Type for example postgres_replica_max_lag_seconds: 10" in wrong.errors[0].advice
 
 
 class TestRedis:
@@ -298,8 +363,86 @@ class TestWhereThingsListen:
 
     def test_hosts_that_others_proxy_for_know_whom_to_trust(self, plan_fleet):
         plan = plan_fleet(POOLED | {"edge2": (2, 3972, "nginx")})
-        assert sizes(plan, "web1")["endpoints"]["trusted_proxies"] == ["10.0.0.1", "10.0.0.7"]
+        assert sizes(plan, "web1")["endpoints"]["trusted_proxies"] == ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]
         assert "trusted_proxies" not in sizes(plan_fleet(POOLED), "edge")["endpoints"]
+
+    def test_another_edge_of_the_same_network_changes_nothing_there(self, plan_fleet):
+        before, after = (plan_fleet(hosts) for hosts in (POOLED, POOLED | {"edge2": (2, 3972, "nginx")}))
+        trusted = [sizes(plan, "web1")["endpoints"]["trusted_proxies"] for plan in (before, after)]
+        assert trusted[0] == trusted[1]
+
+    @pytest.mark.parametrize(
+        ("address", "network"),
+        [
+            ("172.31.0.1", "172.16.0.0/12"),
+            ("192.168.7.7", "192.168.0.0/16"),
+            ("100.64.1.1", "100.64.0.0/10"),
+            ("fd12::1", "fc00::/7"),
+            ("11.0.0.9", "11.0.0.9/32"),
+            ("2a01:4f8::9", "2a01:4f8::9/128"),
+        ],
+    )
+    def test_private_networks_are_trusted_whole_and_public_addresses_one_by_one(self, plan_fleet, address, network):
+        hosts = POOLED | {"edge2": (2, 3972, "nginx", {"vm_address": address})}
+        plan = plan_fleet(hosts, settings={"mastodon_internal_tls_enabled": True})
+        assert network in sizes(plan, "web1")["endpoints"]["trusted_proxies"]
+        assert len(sizes(plan, "web1")["endpoints"]["trusted_proxies"]) == 4
+
+    def test_with_tls_inside_haproxy_listens_where_puma_would(self, plan_fleet):
+        plan = plan_fleet(
+            POOLED | {"edge": (2, 3972, "nginx"), "live": (4, 3972, "streaming", {"streaming_processes": 2})},
+            settings={"mastodon_internal_tls_enabled": True},
+        )
+        assert found(plan) == []
+        web, live, edge = (sizes(plan, name) for name in ("web1", "live", "edge"))
+        assert web["web"]["bind"] == "127.0.0.1"
+        assert {process["bind"] for process in live["streaming"]["processes"]} == {"127.0.0.1"}
+        assert web["haproxy"]["listeners"] == [
+            {
+                "name": "web",
+                "bind": ["10.0.0.2"],
+                "port": 3000,
+                "tls": True,
+                "servers": [{"name": "web", "host": "127.0.0.1", "port": 3000, "check_port": None, "backup": False}],
+            }
+        ]
+        doors = [(door["name"], door["bind"], door["port"]) for door in live["haproxy"]["listeners"]]
+        assert doors == [("streaming_4000", ["10.0.0.7"], 4000), ("streaming_4001", ["10.0.0.7"], 4001)]
+        assert (edge["endpoints"]["tls"], web["endpoints"]["tls"]) == (True, False)
+        assert [end["host"] for end in edge["endpoints"]["web"]] == ["10.0.0.2", "10.0.0.3"]
+        assert web["endpoints"]["web"] == [{"host": "127.0.0.1", "port": 3000}]
+        assert "haproxy" not in edge
+
+    def test_an_edge_speaks_tls_to_all_or_to_none(self, plan_fleet):
+        tls = {"mastodon_internal_tls_enabled": True}
+        beside = plan_fleet(POOLED | {"edge": (4, 7946, "nginx streaming web")}, settings=tls)
+        assert found(beside) == []
+        edge = sizes(beside, "edge")
+        assert [end["host"] for end in edge["endpoints"]["web"]] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+        assert [door["name"] for door in edge["haproxy"]["listeners"]] == ["web", "streaming_4000", "streaming_4001"]
+        alone = {"app": (4, 7946, "nginx web streaming sidekiq"), "db": (2, 3973, "postgres_primary redis_core")}
+        app = sizes(plan_fleet(alone, settings=tls), "app")
+        assert (app["endpoints"]["tls"], "haproxy" in app) == (False, False)
+
+    def test_a_release_is_fetched_from_its_builder(self, plan_fleet):
+        plan = plan_fleet(POOLED)
+        fetching = {name: sizes(plan, name)["endpoints"].get("releases") for name in POOLED}
+        end = {"host": "10.0.0.2", "port": 8640}
+        assert fetching == {"edge": end, "web1": None, "web2": end, "work1": end, "db1": None, "redis1": None}
+        (opening,) = (entry for entry in sizes(plan, "web1")["firewall"] if entry["port"] == 8640)
+        assert opening == {"port": 8640, "protocol": "tcp", "sources": ["10.0.0.1", "10.0.0.3", "10.0.0.4"]}
+
+    def test_what_comes_in_is_in_the_order_of_ports_and_addresses(self, plan_fleet):
+        hosts = POOLED | {f"web{number}": (4, 7946, "web") for number in range(1, 9)} | {"edge2": (2, 3972, "nginx")}
+        plan = plan_fleet(hosts)
+        assert sizes(plan, "edge")["firewall"] == [
+            {"port": 22, "protocol": "tcp", "sources": ["control"]},
+            {"port": 80, "protocol": "tcp", "sources": ["world"]},
+            {"port": 443, "protocol": "tcp", "sources": ["world"]},
+            {"port": 4000, "protocol": "tcp", "sources": ["10.0.0.13"]},
+        ]
+        (redis,) = (entry for entry in sizes(plan, "redis1")["firewall"] if entry["port"] == 6379)
+        assert redis["sources"] == [f"10.0.0.{number}" for number in (1, 2, 3, 4, 7, 8, 9, 10, 11, 12)]
 
     def test_the_database_is_open_to_the_builder_where_poolers_serve_all_others(self, plan_fleet):
         plan = plan_fleet(POOLED)
@@ -525,7 +668,9 @@ class TestBetweenHosts:
             "db": (2, 3972, "postgres_primary redis_core"),
         }
         plan = plan_fleet(hosts, settings={"mastodon_s3_enabled": False})
-        assert (found(plan), found(plan, "warning")) == ([], ["C15"])
+        assert found(plan) == ["C14"]
+        assert plan.errors[0].hosts == ("app", "edge")
+        assert "mastodon_s3_bucket" in plan.errors[0].advice
 
 
 class TestEnvironment:

@@ -103,22 +103,22 @@ def test_media_on_two_hosts():
 )
 def test_what_no_plan_may_contain(said, spoil):
     plan = plan_of(FLEET)
-    assert oracle.inconsistent(plan, FLEET.hosts, FLEET.groups) == []
+    assert oracle.inconsistent(plan, *FLEET.arguments()) == []
     spoil(plan)
-    assert said in "\n".join(oracle.inconsistent(plan, FLEET.hosts, FLEET.groups))
+    assert said in "\n".join(oracle.inconsistent(plan, *FLEET.arguments()))
 
 
 def test_an_override_that_is_not_obeyed():
     plan = plan_of(FLEET)
     wanted = FLEET.with_variables("web1", web_workers=3).hosts
-    assert "web1: web_workers not obeyed" in oracle.inconsistent(plan, wanted, FLEET.groups)
+    assert "web1: web_workers not obeyed" in oracle.inconsistent(plan, wanted, FLEET.groups, FLEET.settings)
 
 
 def test_poolers_that_are_not_used_alike():
     two = FLEET.with_host("pool2", "pgbouncer", like="cache1", vm_address="10.0.0.20")
     plan = plan_of(two)
-    assert oracle.inconsistent(plan, two.hosts, two.groups) == []
+    assert oracle.inconsistent(plan, *two.arguments()) == []
     for name, host in plan["hosts"].items():
         if name.startswith(("web", "sk", "edge")):
             host["endpoints"]["database"]["host"] = "10.0.0.20"
-    assert "poolers are used unevenly" in "\n".join(oracle.inconsistent(plan, two.hosts, two.groups))
+    assert "poolers are used unevenly" in "\n".join(oracle.inconsistent(plan, *two.arguments()))

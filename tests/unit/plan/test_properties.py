@@ -35,7 +35,7 @@ def holds(inventory):
     plan, named = planned(inventory)
     if plan["hosts"]:
         assert oracle.broken(plan, *inventory.arguments()) == named
-        assert oracle.inconsistent(plan, inventory.hosts, inventory.groups) == []
+        assert oracle.inconsistent(plan, *inventory.arguments()) == []
         too_small = {name for finding in plan["findings"] if is_error(finding, "C16") for name in finding["hosts"]}
         assert too_small == oracle.overfull(plan["hosts"], inventory.groups)
     else:

@@ -153,6 +153,7 @@ def test_everything_of_one_box_stays_on_loopback(plan_box):
         "redis": {"host": "127.0.0.1", "port": 6379},
         "web": [{"host": "127.0.0.1", "port": 3000}],
         "streaming": [{"host": "127.0.0.1", "port": 4000}],
+        "tls": False,
     }
     binds = {box["web"]["bind"], *box["postgres"]["bind"], *box["redis"]["bind"]}
     assert binds | {process["bind"] for process in box["streaming"]["processes"]} == {"127.0.0.1"}

@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..coefficients import Coefficients
 from ..model import Fleet, Host, Memory, MemoryRow, Reasons, Sidekiq, Web
+from ..proxies import runs_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Reserve:
     streaming_mb: int
     nginx_mb: int
     pgbouncer_mb: int
+    haproxy_mb: int
     metrics_mb: int
     exporter_mb: int
     redis_maxmemory_mb: int
@@ -32,7 +34,7 @@ class Reserve:
     @property
     def total_mb(self) -> int:
         """The sum of all rows."""
-        before_data_mb = self.os_mb + self.streaming_mb + self.nginx_mb + self.pgbouncer_mb
+        before_data_mb = self.os_mb + self.streaming_mb + self.nginx_mb + self.pgbouncer_mb + self.haproxy_mb
         return before_data_mb + self.metrics_mb + self.exporter_mb + self.redis_mb + self.postgres_mb
 
 
@@ -81,9 +83,10 @@ def reserve(fleet: Fleet, host: Host, streaming_processes: int, c: Coefficients)
     streaming_mb = streaming_process_mb(host, c) * streaming_processes
     nginx_mb = round(between(host, c.nginx_tiny_mb, c.nginx_mb, c)) if host.runs("nginx") else 0
     pgbouncer_mb = c.pgbouncer_mb if host.runs("pgbouncer") else 0
+    haproxy_mb = c.haproxy_mb if runs_on(fleet, host) else 0
     metrics_mb = c.metrics_mb + c.metrics_host_mb * len(fleet.hosts) if host.runs("metrics") else 0
     exporter_mb = c.metrics_ruby_exporter_mb if with_ruby and fleet.monitored else 0
-    rest_mb = memory_mb - os_mb - streaming_mb - nginx_mb - pgbouncer_mb - metrics_mb - exporter_mb
+    rest_mb = memory_mb - os_mb - streaming_mb - nginx_mb - pgbouncer_mb - haproxy_mb - metrics_mb - exporter_mb
     redis_maxmemory_mb = _maxmemory_mb(host, rest_mb, c) if host.runs("redis") else 0
     redis_mb = int(redis_maxmemory_mb * c.redis_fork_factor)
     postgres_mb = 0
@@ -96,6 +99,7 @@ def reserve(fleet: Fleet, host: Host, streaming_processes: int, c: Coefficients)
         streaming_mb=streaming_mb,
         nginx_mb=nginx_mb,
         pgbouncer_mb=pgbouncer_mb,
+        haproxy_mb=haproxy_mb,
         metrics_mb=metrics_mb,
         exporter_mb=exporter_mb,
         redis_maxmemory_mb=redis_maxmemory_mb,
@@ -242,6 +246,7 @@ def budget(
         ),
         "nginx": (set_aside.nginx_mb, "workers and their buffers"),
         "pgbouncer": (set_aside.pgbouncer_mb, "some 2 kB a client, and its buffers"),
+        "haproxy": (set_aside.haproxy_mb, "some 17 kB a connection, twice that with TLS"),
         "metrics": (set_aside.metrics_mb, f"{c.metrics_mb} + {c.metrics_host_mb} for each host that it watches"),
         "exporter": (set_aside.exporter_mb, "what reports the state of Puma and Sidekiq"),
         "streaming": (set_aside.streaming_mb, f"{streaming_process_mb(host, c)} a process"),

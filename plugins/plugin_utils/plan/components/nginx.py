@@ -9,7 +9,7 @@ from ..coefficients import Coefficients
 from ..model import Host, Nginx, Reasons
 from .memory import is_tiny
 
-_KEEPALIVE_LEAST, _KEEPALIVE_MOST = 32, 64
+_KEEPALIVE_LEAST, KEEPALIVE_MOST = 32, 64
 _KEEPALIVE_MARGIN_SECONDS = 5
 
 
@@ -22,7 +22,7 @@ def size(host: Host, puma_threads: int, edges: int, c: Coefficients) -> tuple[Ng
     else:
         connections = c.nginx_connections_large
     files = 2 * connections + 1024
-    keepalive = min(_KEEPALIVE_MOST, max(_KEEPALIVE_LEAST, ceil(puma_threads / edges)))
+    keepalive = min(KEEPALIVE_MOST, max(_KEEPALIVE_LEAST, ceil(puma_threads / edges)))
     # Puma closes an idle connection after its own timeout; were nginx to reuse it at that moment, a request is lost.
     keepalive_seconds = c.web_persistent_timeout_seconds - _KEEPALIVE_MARGIN_SECONDS
     nginx = Nginx(
@@ -44,7 +44,7 @@ def size(host: Host, puma_threads: int, edges: int, c: Coefficients) -> tuple[Ng
         f"unit",
         "nginx.upstream_keepalive": f"{keepalive} = the {puma_threads} threads of Puma"
         + (f" over {edges} hosts" if edges > 1 else "")
-        + f", {_KEEPALIVE_LEAST} to {_KEEPALIVE_MOST}",
+        + f", {_KEEPALIVE_LEAST} to {KEEPALIVE_MOST}",
         "nginx.upstream_keepalive_timeout_seconds": f"{keepalive_seconds} = below Puma's "
         f"{c.web_persistent_timeout_seconds}, "
         "so that nginx never reuses a connection that Puma is closing",

@@ -11,6 +11,8 @@ from ..model import Fleet, Host, Postgres, Reasons
 from .memory import Reserve, is_tiny
 
 PORT = 5432
+# Where a replica says whether it is up and how far behind, to those who balance reads.
+HEALTH_PORT = 6434
 # The database of Mastodon, as the roles make it.
 DATABASE = "mastodon_production"
 _PGTUNE = "PGTune, profile web"
@@ -174,10 +176,17 @@ def size(
         port=PORT,
         settings={name: value for name, (value, dummy) in settings.items()},
         app_connection_limit=app_limit,
+        replicas=() if primary else tuple(replica.name for replica in fleet.replicas),
+        primary={"host": fleet.primary.address, "port": PORT} if primary else None,
     )
     reasons = {f"postgres.settings.{name}": f"{value} = {why}" for name, (value, why) in settings.items()}
     reasons["postgres.role"] = f"{role} = the group of {host.name}"
     reasons["postgres.port"] = f"{PORT} = PostgreSQL's own"
+    if primary:
+        reasons["postgres.primary"] = f"{fleet.primary.name} = what this host repeats"
+        reasons["postgres.primary.port"] = f"{PORT} = PostgreSQL's own"
+    elif fleet.replicas:
+        reasons["postgres.replicas"] = f"{', '.join(postgres.replicas)} = the hosts in postgres_replica"
     reasons["postgres.bind"] = f"{', '.join(bind)} = where its clients reach it"
     reasons["postgres.app_connection_limit"] = (
         f"{app_limit} = {max_connections} less {reserved_connections(c)} for exporters and superusers"
@@ -222,6 +231,10 @@ def _replication(fleet: Fleet, primary: Postgres | None, c: Coefficients) -> dic
             "max_standby_streaming_delay": (
                 f"{c.postgres_standby_delay_seconds}s",
                 "a query here may hold up what is replayed that long",
+            ),
+            "wal_receiver_timeout": (
+                f"{fleet.replica_max_lag_seconds}s",
+                "as far as a replica may be behind (postgres_replica_max_lag_seconds): it then connects anew",
             ),
         }
     return settings
