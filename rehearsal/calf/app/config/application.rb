@@ -20,6 +20,7 @@ Bundler.require(*Rails.groups)
 
 require_relative "../lib/calf/version"
 require_relative "../lib/calf/settings"
+require_relative "../lib/calf/media_store"
 require_relative "../lib/calf/forwarded_guard"
 require_relative "../lib/calf/rate_limit_headers"
 

@@ -19,7 +19,7 @@ class MediaAttachment < ApplicationRecord
 
   after_destroy :delete_file
 
-  # Keeps an uploaded file under the media root; what it is, its first bytes say.
+  # Keeps an uploaded file where media are; what it is, its first bytes say.
   def self.store!(account, upload, description: nil)
     head = upload.read(16).to_s.b
     type, (_, extension, kind) = KINDS.find { |_type, (magic, *)| head.start_with?(magic) }
@@ -33,20 +33,19 @@ class MediaAttachment < ApplicationRecord
     end
   end
 
-  def file_url = file_file_name && "#{Calf::Settings.media_host}#{Calf::Settings.media_url}/#{relative_path}"
+  def file_url = file_file_name && store.url(relative_path)
 
   def delete_file
-    FileUtils.rm_f(path) if file_file_name
+    store.delete(relative_path) if file_file_name
   end
 
   private
 
-  def path = Calf::Settings.media_root.join(relative_path)
+  def store = Calf::MediaStore.current
   def relative_path = ["media_attachments/files", *format("%09d", id).scan(/\d{3}/), "original", file_file_name].join("/")
 
   def keep(upload)
-    path.dirname.mkpath
     upload.rewind
-    File.open(path, "wb", 0o644) { |file| IO.copy_stream(upload, file) }
+    store.put(relative_path, upload, file_content_type)
   end
 end

@@ -4,7 +4,6 @@
 require "fiddle"
 
 abort "REDIS_NAMESPACE is no longer supported. Remove it; its keys must be renamed first." if ENV.key?("REDIS_NAMESPACE")
-abort "This application keeps media on disk only. Unset S3_ENABLED." if ENV["S3_ENABLED"] == "true"
 
 encryption = %w[PRIMARY_KEY DETERMINISTIC_KEY KEY_DERIVATION_SALT].to_h { |name| [name, "ACTIVE_RECORD_ENCRYPTION_#{name}"] }
 missing = encryption.values.select { |name| ENV[name].blank? }

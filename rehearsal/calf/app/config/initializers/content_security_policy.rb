@@ -3,7 +3,7 @@
 
 Rails.application.config.content_security_policy do |policy|
   streaming = ENV["STREAMING_API_BASE_URL"].presence || "wss://#{Calf::Settings.web_domain}"
-  media = Calf::Settings.media_host
+  media = Calf::MediaStore.current.host
 
   policy.default_src :none
   policy.frame_ancestors :none

@@ -26,7 +26,6 @@ module Calf
 
     def media_root = Pathname(ENV["PAPERCLIP_ROOT_PATH"].presence || Rails.public_path.join("system"))
     def media_url = ENV.fetch("PAPERCLIP_ROOT_URL", "/system")
-    def media_host = ENV["CDN_HOST"].presence || base_url
 
     # Threads that may want a connection at the same time in this process.
     def concurrency
