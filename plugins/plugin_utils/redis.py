@@ -8,6 +8,7 @@ from typing import Any
 
 # There is one of each in a fleet, and nothing else has its data.
 _MOVES = {"core": "Move the core to another host", "sidekiq": "Give the queues a Redis of their own"}
+_ASIDE = "Give a host another Redis"
 _GIVEN = "given"
 
 
@@ -23,12 +24,14 @@ def redis_objections(states: Mapping[str, Mapping[str, Any]], host: str, role: s
         raise ValueError(f"{host}, which is asked about, is not among those that were looked at: {', '.join(states)}")
     found = {name: state["components"]["redis"] for name, state in states.items()}
     record, data = found[host]["record"], found[host]["data"]
-    if record and record["role"] != role:
-        return [_other_role(host, record["role"], role)]
+    was = record["role"] if record else role
+    if was != role:
+        others = [name for name, other in found.items() if name != host and (other["record"] or {}).get("role") == was]
+        return [_other_role(host, was, role, bool(others))]
     if data and not record and role != "core":
         return [
             f"{host} is named redis_{role} and holds the data of a Redis that this collection did not set up, "
-            'in /var/lib/redis. See "Give a host another Redis" in docs/redis.md.'
+            f'in /var/lib/redis. See "{_ASIDE}" in docs/redis.md.'
         ]
     if role in _MOVES and (elsewhere := _elsewhere(states, host, role)):
         return [elsewhere]
@@ -48,7 +51,7 @@ def redis_objections(states: Mapping[str, Mapping[str, Any]], host: str, role: s
     ]
 
 
-def _other_role(host: str, was: str, role: str) -> str:
+def _other_role(host: str, was: str, role: str, replaced: bool) -> str:
     if (was, role) == ("replica", "core"):
         return (
             f"{host} is named redis_core, and its Redis is a replica, which takes no writes. "
@@ -56,7 +59,7 @@ def _other_role(host: str, was: str, role: str) -> str:
         )
     return (
         f"{host} is named redis_{role}, and its Redis was set up as redis_{was}, whose data it holds. "
-        'See "Give a host another Redis" in docs/redis.md.'
+        f'See "{_ASIDE if replaced or was not in _MOVES else _MOVES[was]}" in docs/redis.md.'
     )
 
 

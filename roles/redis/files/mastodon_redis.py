@@ -14,9 +14,9 @@ The service itself uses `reload`, and Ansible `keep`. docs/redis.md says when ea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -208,33 +208,33 @@ def give_queues(file: str) -> None:
     if alive:
         raise RefusedError(f"Sidekiq still works on these queues: {', '.join(alive)}. Stop it on every host")
     keys = sorted(redis.matching(*QUEUES))
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        for key in keys:
-            value, left = redis.ask("DUMP", key), redis.ask("PTTL", key)
-            if value is not None:
-                out.write(json.dumps([key.hex(), max(left, 0), value.hex()]).encode() + b"\n")
+    values = [(key, redis.ask("DUMP", key), redis.ask("PTTL", key)) for key in keys]
+    lines = [[key.hex(), value.hex(), max(left, 0)] for key, value, left in values if value is not None]
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        # The name is for this file alone: the same queues may come and go more than once.
+        out.writelines(json.dumps(line) + "\n" for line in [[secrets.token_hex(16), len(lines)], *lines])
         out.flush()
         os.fsync(out.fileno())
     write_record(str(record()["role"]), "given")
     for key in keys:
         redis.ask("UNLINK", key)
-    print(f"{len(keys)} keys are in {path} now, and no longer in Redis")
+    print(f"{len(lines)} keys are in {path} now, and no longer in Redis")
 
 
 def take_queues(file: str) -> None:
     """Put what a file holds into Redis, beside what is there."""
-    redis, content = running(), Path(file).read_bytes()
+    redis = running()
     if record()["role"] not in ("core", "sidekiq"):
         raise RefusedError(f"This Redis is a {record()['role']}, which keeps no queues")
-    before = f"fediops:taken:{hashlib.sha256(content).hexdigest()}"
-    lines = content.splitlines()
-    for line in lines:
-        name, left, value = json.loads(line)
-        key = bytes.fromhex(name)
+    (name, number), *lines = map(json.loads, Path(file).read_text().splitlines())
+    if len(lines) != number:
+        raise RefusedError(f"{file} is not whole: {len(lines)} keys of {number} are there")
+    for line, value, left in lines:
+        key = bytes.fromhex(line)
         redis.ask("RESTORE", b"fediops:came:" + key, left, bytes.fromhex(value), "REPLACE")
-        redis.ask("EVAL", MERGE, 3, b"fediops:came:" + key, key, before, TAKEN_SECONDS)
+        redis.ask("EVAL", MERGE, 3, b"fediops:came:" + key, key, f"fediops:taken:{name}", TAKEN_SECONDS)
     write_record(str(record()["role"]), True)
-    print(f"{len(lines)} keys of {file} are in Redis now")
+    print(f"{number} keys of {file} are in Redis now")
 
 
 def promote() -> None:
@@ -281,7 +281,7 @@ def main() -> None:
         sys.exit(__doc__)
     try:
         VERBS[verb](*arguments)
-    except (RefusedError, OSError, subprocess.CalledProcessError) as error:
+    except (RefusedError, OSError, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
 
 
