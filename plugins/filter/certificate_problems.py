@@ -11,8 +11,8 @@ version_added: 0.1.0
 author: The fediops.mastodon contributors
 description:
   - Looks whether a TLS certificate can serve some domains with a private key, now.
-  - It cannot know whether browsers trust its authority.
-positional: private_key, domains
+  - Trust is judged by the authorities that the control machine trusts, where it is asked for.
+positional: private_key, domains, publicly_trusted
 options:
   _input:
     description: The certificate followed by those that lead to its authority, as PEM.
@@ -27,6 +27,10 @@ options:
     type: list
     elements: str
     required: true
+  publicly_trusted:
+    description: Whether one of the authorities that the control machine trusts must stand behind it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -47,6 +51,7 @@ _value:
   elements: str
 """
 
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -54,13 +59,24 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils import certificat
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
-def certificate_problems(fullchain: str, private_key: str, domains: list[str]) -> list[str]:
+def trusted_authorities() -> list[bytes]:
+    """The authorities that this machine trusts, as DER. Raises ValueError when it has none."""
+    found = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not found:
+        raise ValueError("this machine trusts no authority: install its package ca-certificates")
+    return found
+
+
+def certificate_problems(
+    fullchain: str, private_key: str, domains: list[str], publicly_trusted: bool = False
+) -> list[str]:
     """Check types, call the library, name the filter in what it raises."""
     with named("certificate_problems"):
         require("the certificate", fullchain, "text")
         require("private_key", private_key, "text")
         require("domains", domains, "a list")
-        return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(UTC))
+        trusted = trusted_authorities() if publicly_trusted else None
+        return certificates.certificate_problems(fullchain, private_key, domains, datetime.now(UTC), trusted)
 
 
 class FilterModule:

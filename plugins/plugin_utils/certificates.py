@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 try:
     from cryptography import x509
@@ -57,11 +58,18 @@ def _printed(name: str) -> str:
         return name
 
 
-def certificate_problems(fullchain_pem: str, private_key_pem: str, domains: Sequence[str], now: datetime) -> list[str]:
+def certificate_problems(
+    fullchain_pem: str,
+    private_key_pem: str,
+    domains: Sequence[str],
+    now: datetime,
+    trusted: Sequence[bytes] | None = None,
+) -> list[str]:
     """Say what keeps a certificate from serving the domains: one sentence for each problem, none if it is good.
 
     fullchain_pem: the certificate first, then those that lead to its authority, as PEM. private_key_pem: its key,
-    without a passphrase. now: with a time zone. Raises ValueError where the package `cryptography` is missing.
+    without a passphrase. now: with a time zone. trusted: certificates of the authorities that clients trust, as DER;
+    None where nobody but a CDN must trust this one. Raises ValueError where the package `cryptography` is missing.
     """
     _require_library()
     try:
@@ -102,7 +110,25 @@ def certificate_problems(fullchain_pem: str, private_key_pem: str, domains: Sequ
                 f"In the chain {certificate.subject.rfc4514_string()} is followed by "
                 f"{issuer.subject.rfc4514_string()}, which did not issue it: put them in order, the domain's own first."
             )
+    # A chain in disorder ends anywhere.
+    if trusted is not None and not problems and not _ends_at_one_of([leaf, *chain], trusted):
+        last = [leaf, *chain][-1]
+        problems.append(
+            f"The chain ends with {last.subject.rfc4514_string()}, issued by {last.issuer.rfc4514_string()}, which "
+            "other instances do not trust: add the certificates between yours and a public authority, which yours came "
+            "with. If it is a CDN's, for the way from the CDN to here alone, set "
+            "certificates_files_publicly_trusted: false."
+        )
     return problems
+
+
+def _ends_at_one_of(chain: Sequence[x509.Certificate], trusted: Sequence[bytes]) -> bool:
+    """Whether each certificate issued the one before it, and one of the trusted authorities the last."""
+    if not all(_issued(issuer, certificate) for certificate, issuer in pairwise(chain)):
+        return False
+    authorities = (x509.load_der_x509_certificate(der) for der in trusted)
+    # Names first: of a hundred authorities one or two are asked for their signature.
+    return any(one.subject == chain[-1].issuer and _issued(one, chain[-1]) for one in authorities)
 
 
 def _issued(authority: x509.Certificate, leaf: x509.Certificate) -> bool:

@@ -125,6 +125,37 @@ def test_time(now, words):
     assert words in problem
 
 
+def der(text):
+    return x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
+
+
+IMPOSTOR = certificate("authority", key=KEY, signer=KEY)
+
+
+@pytest.mark.parametrize(
+    ("fullchain", "trusted", "good"),
+    [
+        (LEAF, [AUTHORITY], True),
+        (LEAF + AUTHORITY, [IMPOSTOR, AUTHORITY], True),
+        (LEAF, [IMPOSTOR], False),
+        (LEAF, [], False),
+        (LEAF + IMPOSTOR, [IMPOSTOR], False),
+    ],
+    ids=["without the authority", "with it", "another of its name", "none", "a chain of names only"],
+)
+def test_trust(fullchain, trusted, good):
+    found = certificate_problems(fullchain, pem(KEY), [DOMAIN], NOW, [der(text) for text in trusted])
+    assert len(found) == (0 if good else 1)
+    assert good or "certificates_files_publicly_trusted: false" in found[0]
+
+
+def test_trust_of_this_machine_is_asked_for_only_where_wanted():
+    fresh = certificate("leaf", [DOMAIN], begin=datetime.now(UTC) - timedelta(days=1))
+    assert the_filter(fresh, pem(KEY), [DOMAIN]) == []
+    (problem,) = the_filter(fresh, pem(KEY), [DOMAIN], True)
+    assert "issued by CN=authority" in problem
+
+
 def test_last_moment_counts():
     assert problems(LEAF, now=NOW + timedelta(days=89, seconds=-1)) == []
 
