@@ -14,8 +14,8 @@ options:
     description:
       - For each host its C(vm_vcpus) and C(vm_memory_mb), its C(vm_address) where there are several hosts, and any of
         C(web_workers), C(web_threads), C(sidekiq_queues), C(sidekiq_processes), C(sidekiq_concurrency),
-        C(streaming_processes), C(pgbouncer_pool_size), C(pgbouncer_max_client_conn), C(postgres_max_connections) and
-        C(mastodon_env).
+        C(streaming_processes), C(pgbouncer_pool_size), C(pgbouncer_max_client_conn), C(postgres_max_connections),
+        C(postgres_replica_max_lag_seconds) and C(mastodon_env).
       - Other keys are ignored.
     type: dict
     required: true

@@ -22,7 +22,8 @@ description:
     facts say, of this run or cached. A host whose size is not known is refused by name.
   - These variables of a host take part in the plan where they are set, at any level of the inventory - C(web_workers),
     C(web_threads), C(sidekiq_queues), C(sidekiq_processes), C(sidekiq_concurrency), C(streaming_processes),
-    C(pgbouncer_pool_size), C(pgbouncer_max_client_conn), C(postgres_max_connections) and C(mastodon_env).
+    C(pgbouncer_pool_size), C(pgbouncer_max_client_conn), C(postgres_max_connections),
+    C(postgres_replica_max_lag_seconds) and C(mastodon_env).
   - For the whole fleet count C(mastodon_s3_enabled), C(mastodon_internal_tls_enabled),
     C(mastodon_monthly_active_users), C(mastodon_requests_per_second), C(mastodon_plan_coefficients) and
     C(mastodon_plan_silenced), a list of constraints of which no warning is wanted.
@@ -105,8 +106,8 @@ plan:
   contains:
     hosts:
       description:
-        - For each host its sizes - C(host), C(endpoints), C(memory), C(kernel), C(reasons), and one key for each
-          component that runs there.
+        - For each host its sizes - C(host), C(endpoints), C(firewall), C(memory), C(kernel), C(reasons), and one key for
+          each component that runs there.
         - Empty if the inventory does not describe a fleet that can be planned.
       type: dict
       returned: always

@@ -106,6 +106,8 @@ class Coefficients:
     postgres_slot_keep_gb: int = 10
     # [D] PostgreSQL's default: how long a query on a replica may hold up what it replays.
     postgres_standby_delay_seconds: int = 30
+    # [E] How far a replica may be behind before nobody reads from it, unless postgres_replica_max_lag_seconds says.
+    postgres_replica_lag_seconds: int = 10
 
     # --- PgBouncer. [D] 2 kB a client; [I] toot.community: 10 to 100 MB.
     pgbouncer_mb: int = 32

@@ -36,6 +36,7 @@ COUNTS = {
     "sidekiq_processes": (1, 64),
     "sidekiq_concurrency": (1, 50),
     "postgres_max_connections": (20, 10000),
+    "postgres_replica_max_lag_seconds": (1, 3600),
     "pgbouncer_pool_size": (1, 10000),
     "pgbouncer_max_client_conn": (20, 1_000_000),
 }
@@ -61,7 +62,6 @@ FLEET_SETTINGS = (
     "mastodon_internal_tls_enabled",
     "mastodon_monthly_active_users",
     "mastodon_requests_per_second",
-    "postgres_replica_max_lag_seconds",
     "mastodon_plan_coefficients",
     "mastodon_plan_silenced",
 )
@@ -153,12 +153,8 @@ def _read_settings(settings: Mapping[str, object]) -> tuple[dict[str, Any], list
     for name, variable in booleans.items():
         read[name], wrong = _read_boolean(variable, settings.get(variable, False))
         findings += wrong
-    numbers = {
-        "monthly_active_users": ("mastodon_monthly_active_users", 1, 10**9, 1000),
-        "requests_per_second": ("mastodon_requests_per_second", 0.01, 10**6, 10),
-        "replica_max_lag_seconds": ("postgres_replica_max_lag_seconds", 1, 3600, 10),
-    }
-    for name, (variable, least, greatest, example) in numbers.items():
+    for name, least, greatest in (("monthly_active_users", 1, 10**9), ("requests_per_second", 0.01, 10**6)):
+        variable = f"mastodon_{name}"
         value = settings.get(variable)
         if value in (None, ""):
             continue
@@ -166,7 +162,7 @@ def _read_settings(settings: Mapping[str, object]) -> tuple[dict[str, Any], list
         if number is None or not least <= number <= greatest:
             what = "a whole number" if isinstance(least, int) else "a number"
             message = f"{variable} is {value!r}; allowed: {what} from {least:g} to {greatest:g}."
-            findings.append(_setting(message, f"Type for example {variable}: {example}, or leave it out."))
+            findings.append(_setting(message, f"Type for example {variable}: 1000, or leave it out."))
         else:
             read[name] = number
     return read, findings

@@ -38,6 +38,7 @@ class Overrides:
     sidekiq_concurrency: int | None = None
     sidekiq_queues: tuple[tuple[str, ...], ...] | None = None
     postgres_max_connections: int | None = None
+    postgres_replica_max_lag_seconds: int | None = None
     pgbouncer_pool_size: int | None = None
     pgbouncer_max_client_conn: int | None = None
 
@@ -74,7 +75,6 @@ class Fleet:
     """All hosts, by name, and what holds for all of them.
 
     builder: the host that builds releases and migrates the database; the first of `web` unless told.
-    replica_max_lag_seconds: how far a replica of PostgreSQL may be behind before nobody reads from it.
     """
 
     hosts: tuple[Host, ...]
@@ -83,7 +83,6 @@ class Fleet:
     monthly_active_users: int | None = None
     requests_per_second: float | None = None
     builder: str | None = None
-    replica_max_lag_seconds: int = 10
 
     def running(self, tier: str) -> tuple[Host, ...]:
         """The hosts of a tier, in the order of their names."""

@@ -88,6 +88,40 @@ def test_a_pool_of_the_pooler_is_a_reload_and_its_files_are_a_restart(box):
     assert compare(old, files).services == [{"service": "PgBouncer", "effect": "restart", "hosts": ["box"]}]
 
 
+def test_of_what_comes_in_only_what_differs_is_told(plan_fleet):
+    hosts = {
+        "app1": (4, 7946, "nginx web streaming sidekiq pgbouncer"),
+        **{f"app{number}": (4, 7946, "web sidekiq") for number in (2, 3)},
+        "db1": (4, 15892, "postgres_primary redis_core"),
+    }
+    old = plan_fleet(hosts).as_mapping()
+    new = plan_fleet({**hosts, "app4": (4, 7946, "web sidekiq")}).as_mapping()
+    changes = {change.what: change for change in compare(old, new).changes if change.hosts == ("db1",)}
+    assert set(changes) == {"firewall"}
+    assert (changes["firewall"].before, changes["firewall"].after) == (None, "6379<-10.0.0.5")
+    assert changes["firewall"].services == ()
+    direct = {**hosts, "app1": (4, 7946, "nginx web streaming sidekiq")}
+    comparison = compare(old, plan_fleet(direct).as_mapping())
+    clients = next(change for change in comparison.changes if change.what == "PostgreSQL clients")
+    assert (clients.before, clients.after) == (None, "mastodon@10.0.0.2 mastodon@10.0.0.3")
+    assert (clients.services, clients.effect) == (("PostgreSQL",), "reload")
+
+
+def test_a_replica_more_restarts_nothing(plan_fleet):
+    hosts = {
+        "app1": (4, 7946, "nginx web streaming sidekiq"),
+        "db1": (4, 15892, "postgres_primary redis_core pgbouncer"),
+        "db2": (4, 15892, "postgres_replica"),
+        "db3": (4, 15892, "postgres_replica"),
+    }
+    larger = {**hosts, "db4": (4, 15892, "postgres_replica")}
+    comparison = compare(plan_fleet(hosts).as_mapping(), plan_fleet(larger).as_mapping())
+    assert comparison.services == [
+        {"service": "HAProxy", "effect": "reload", "hosts": ["db1"]},
+        {"service": "PostgreSQL", "effect": "reload", "hosts": ["db1"]},
+    ]
+
+
 def test_where_poolers_stand_between_the_application_does_not_restart_for_another_address_of_the_primary(box):
     behind = changed(box, "endpoints.database", {"host": "192.0.2.20", "port": 6432})
     assert compare(behind, changed(behind, "endpoints.postgres.host", "192.0.2.30")).services == []

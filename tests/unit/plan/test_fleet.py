@@ -302,11 +302,11 @@ class TestReplicas:
 
     def test_a_replica_connects_anew_when_it_hears_nothing(self, plan_fleet):
         assert sizes(plan_fleet(REPLICATED), "db2")["postgres"]["settings"]["wal_receiver_timeout"] == "10s"
-        patient = plan_fleet(REPLICATED, settings={"postgres_replica_max_lag_seconds": "60"})
+        patient = plan_fleet(REPLICATED, postgres_replica_max_lag_seconds="60")
         assert sizes(patient, "db2")["postgres"]["settings"]["wal_receiver_timeout"] == "60s"
         assert "wal_receiver_timeout" not in sizes(patient, "db1")["postgres"]["settings"]
-        wrong = plan_fleet(REPLICATED, settings={"postgres_replica_max_lag_seconds": 0})
-        assert "Type for example postgres_replica_max_lag_seconds: 10" in wrong.errors[0].advice
+        wrong = plan_fleet(changed(REPLICATED, "db2", postgres_replica_max_lag_seconds=0))
+        assert "db2: postgres_replica_max_lag_seconds is 0" in wrong.errors[0].message
 
 
 class TestRedis:

@@ -168,7 +168,7 @@ def size(
             "max_parallel_workers_per_gather": (gather, "half of the vCPUs, up to 4"),
             "max_parallel_maintenance_workers": (gather, "half of the vCPUs, up to 4"),
         }
-    settings |= _replication(fleet, primary, c)
+    settings |= _replication(fleet, host, primary, c)
     role = "replica" if primary else "primary"
     postgres = Postgres(
         role=role,
@@ -210,7 +210,9 @@ def _max_connections(
     return planned, why
 
 
-def _replication(fleet: Fleet, primary: Postgres | None, c: Coefficients) -> dict[str, tuple[str | int, str]]:
+def _replication(
+    fleet: Fleet, host: Host, primary: Postgres | None, c: Coefficients
+) -> dict[str, tuple[str | int, str]]:
     """What a primary and its replicas need of each other; nothing where there are no replicas."""
     if not fleet.replicas:
         return {}
@@ -225,6 +227,7 @@ def _replication(fleet: Fleet, primary: Postgres | None, c: Coefficients) -> dic
         ),
     }
     if primary:
+        lag_seconds = host.overrides.postgres_replica_max_lag_seconds or c.postgres_replica_lag_seconds
         settings |= {
             "hot_standby": ("on", "replicas answer queries"),
             "hot_standby_feedback": ("on", "the primary keeps the rows that a query here still reads"),
@@ -233,7 +236,7 @@ def _replication(fleet: Fleet, primary: Postgres | None, c: Coefficients) -> dic
                 "a query here may hold up what is replayed that long",
             ),
             "wal_receiver_timeout": (
-                f"{fleet.replica_max_lag_seconds}s",
+                f"{lag_seconds}s",
                 "as far as a replica may be behind (postgres_replica_max_lag_seconds): it then connects anew",
             ),
         }
