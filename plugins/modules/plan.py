@@ -106,8 +106,8 @@ plan:
   contains:
     hosts:
       description:
-        - For each host its sizes - C(host), C(endpoints), C(firewall), C(memory), C(kernel), C(reasons), and one key for
-          each component that runs there.
+        - For each host its sizes - C(host), C(endpoints), C(firewall), C(memory), C(kernel), C(reasons), and one key
+          for each component that runs there.
         - Empty if the inventory does not describe a fleet that can be planned.
       type: dict
       returned: always
