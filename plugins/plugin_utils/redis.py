@@ -73,9 +73,13 @@ def _elsewhere(states: Mapping[str, Mapping[str, Any]], host: str, role: str) ->
         for name, record in records.items()
         if name != host and record["role"] == role and found[name]["data"] and record["queues"] != _GIVEN
     ]
+    if others and host in records:
+        return (
+            f"{host} and {', '.join(others)} both hold the data of redis_{role}, and there can be one of it: those of all "
+            f'but one are out of date. See "{_ASIDE}" in docs/redis.md.'
+        )
     if others:
-        here = "too" if host in records else "and not this host"
-        return f"{host} is named redis_{role}, and {', '.join(others)} holds the data of redis_{role}, {here}. {see}"
+        return f"{host} is named redis_{role}, and its data are on {', '.join(others)}. {see}"
     if host in records or (found[host]["data"] and role == "core"):
         return ""
     given = role == "sidekiq" and any(record["queues"] == _GIVEN for record in records.values())
