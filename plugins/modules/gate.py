@@ -13,14 +13,14 @@ author:
   - The fediops.mastodon contributors (@fediops)
 description:
   - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down. So this does what a person does.
-  - Through nginx it asks for the description of the instance and for the health of streaming.
-  - With O(token) it also reads the home timeline and the notifications straight from Puma, fetches a file that a page
-    refers to through nginx, opens the stream of the account on every streaming process, posts a status that nobody
-    but its author can see, waits until each stream delivers it, and deletes it.
+  - Through each nginx it asks for the description of the instance and for the health of streaming.
+  - With O(token) it also reads the home timeline and the notifications, straight from Puma and through each nginx.
+    Through each nginx it fetches a file that a page refers to, opens the stream of the account on every streaming
+    process, posts a status that nobody but its author can see, waits until each stream delivers it, and deletes it.
   - It accepts status 200 only, and looks at what the bodies say.
   - What fails is tried again until O(timeout_seconds) have passed, because processes that just started need a moment.
-  - A proof with O(token) is remembered in O(proof_file) together with the processes that gave it, so that later runs,
-    and the run after one that was killed, know whether the processes of now were ever proven.
+  - It tells which processes of this host take part, and what O(proof_file) remembers, so that later runs, and the run
+    after one that was killed, know whether the processes of now were ever proven.
 attributes:
   check_mode:
     description: Looks, and changes nothing of the instance.
@@ -35,10 +35,11 @@ options:
     description: Domain in the names of its accounts.
     type: str
     required: true
-  edge:
-    description: Where nginx answers with TLS.
-    type: dict
-    required: true
+  edges:
+    description: Where nginx answers with TLS; each is asked. None, on a host that is only asked for its processes.
+    type: list
+    elements: dict
+    default: []
     suboptions: &endpoint
       host:
         description: Address.
@@ -53,16 +54,25 @@ options:
       - PEM file of certificates to trust besides those that the system trusts.
       - Left out of account where it does not exist.
     type: path
+  ca_certificate:
+    description: Certificate of an authority to trust as well, as PEM.
+    type: str
   web:
-    description: Where Puma answers. Needed with O(token).
+    description: Where Puma of this host answers, to be asked straight with O(token).
     type: dict
     suboptions: *endpoint
   streaming:
-    description: Where the streaming processes answer. Needed with O(token).
+    description: Where the streaming processes of this host answer, to be tried straight with O(token).
     type: list
     elements: dict
     default: []
     suboptions: *endpoint
+  streams:
+    description:
+      - How many streams to open through each nginx, which gives each to the process with the fewest.
+      - As many as there are processes.
+    type: int
+    default: 1
   token:
     description: Access token of an account, with the scopes C(read) and C(write).
     type: str
@@ -75,6 +85,12 @@ options:
     type: list
     elements: str
     default: []
+  proof:
+    description:
+      - What to remember in O(proof_file) when all has passed with O(token), for each host what RV(identity) was there
+        before.
+      - Left out, nothing is remembered.
+    type: dict
   proof_file:
     description: File that remembers which processes were proven last.
     type: path
@@ -90,7 +106,8 @@ EXAMPLES = r"""
   fediops.mastodon.gate:
     web_domain: social.example
     local_domain: social.example
-    edge: {host: 127.0.0.1, port: 443}
+    edges:
+      - {host: 127.0.0.1, port: 443}
 """
 
 RETURN = r"""
@@ -99,9 +116,13 @@ passed:
   type: list
   elements: str
   returned: always
-proven:
-  description: Whether exactly the processes that run now have passed with O(token), in this call or in an earlier one.
-  type: bool
+identity:
+  description: A fingerprint of the processes behind O(units) on this host. Each start of one changes it.
+  type: str
+  returned: success
+proof:
+  description: What O(proof_file) remembers, by host, before this call.
+  type: dict
   returned: success
 """
 
@@ -143,7 +164,8 @@ class PartError(Exception):
 
 def culprit(part, path, status):
     """Name the part to blame: nginx only passes on what the part behind it says, or says for it that it is away."""
-    if part != "nginx" or status < 500:
+    passed_on = status >= 500 or (path.startswith("/api/") and status in (401, 404, 422))
+    if part != "nginx" or not passed_on:
         return part
     return "streaming" if path.startswith("/api/v1/streaming") else "web"
 
@@ -171,25 +193,26 @@ class Instance:
         self.context = ssl.create_default_context()
         if params["ca_file"] and os.path.exists(params["ca_file"]):
             self.context.load_verify_locations(params["ca_file"])
+        if params["ca_certificate"]:
+            self.context.load_verify_locations(cadata=params["ca_certificate"])
 
     def remaining(self, limit=REQUEST_TIMEOUT_SECONDS):
         """Seconds that one request may take: at most `limit`, and no longer than the whole has left."""
         return max(1, min(limit, self.deadline - time.monotonic()))
 
-    def connect(self, part, endpoint=None):
+    def connect(self, part, endpoint):
         """Connect to a part; nginx over TLS, the others plainly, as nginx does."""
         if part == "nginx":
-            edge = self.params["edge"]
-            address = (edge["host"], edge["port"])
+            address = (endpoint["host"], endpoint["port"])
             return TLSConnection(address, self.params["web_domain"], self.context, self.remaining())
-        endpoint = endpoint or self.params["web"]
         return http.client.HTTPConnection(endpoint["host"], endpoint["port"], timeout=self.remaining())
 
-    def send(self, connection, part, method, path, body=None):
+    def send(self, connection, part, method, path, body=None, personal=False):
         """Send a request and return the response, if its status is 200 (or 206: it is there, but not complete)."""
         headers = {"Host": self.params["web_domain"], "Accept": "*/*", "User-Agent": "fediops.mastodon.gate"}
         if part != "nginx":
             headers["X-Forwarded-Proto"] = "https"
+        if personal:
             headers["Authorization"] = "Bearer " + self.params["token"]
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -203,11 +226,11 @@ class Instance:
             raise PartError(culprit(part, path, response.status), what)
         return response
 
-    def ask(self, part, method, path, body=None, endpoint=None):
+    def ask(self, part, endpoint, method, path, body=None, personal=False):
         """Send a request; return the answer's content type and text."""
         connection = self.connect(part, endpoint)
         try:
-            response = self.send(connection, part, method, path, body)
+            response = self.send(connection, part, method, path, body, personal)
             text = response.read().decode("utf-8", "replace")
             if response.status == 206:
                 raise PartError(part, f"{method} {path} is still being put together (206)")
@@ -217,9 +240,9 @@ class Instance:
         finally:
             connection.close()
 
-    def ask_json(self, part, method, path, kind, body=None):
+    def ask_json(self, part, endpoint, method, path, kind, body=None, personal=True):
         """Send a request whose answer must be JSON of a kind (dict, list)."""
-        text = self.ask(part, method, path, body)[1]
+        text = self.ask(part, endpoint, method, path, body, personal)[1]
         try:
             value = json.loads(text)
         except ValueError:
@@ -228,89 +251,100 @@ class Instance:
             raise PartError(part, f"{method} {path} was answered with something else than it should be: {text[:80]!r}")
         return value
 
-    def check_description(self):
+    def check_description(self, edge):
         """nginx and web: the instance says who it is."""
-        domain = self.ask_json("nginx", "GET", "/api/v2/instance", dict).get("domain")
+        domain = self.ask_json("nginx", edge, "GET", "/api/v2/instance", dict, personal=False).get("domain")
         if domain != self.params["local_domain"]:
             raise PartError("nginx", f"/api/v2/instance speaks for {domain}, not for {self.params['local_domain']}")
         return "the instance says who it is"
 
-    def check_streaming_health(self):
+    def check_streaming_health(self, edge):
         """nginx and streaming: requests find their way."""
-        text = self.ask("nginx", "GET", "/api/v1/streaming/health")[1]
+        text = self.ask("nginx", edge, "GET", "/api/v1/streaming/health")[1]
         if text.strip() != "OK":
             raise PartError("streaming", f"/api/v1/streaming/health says {text[:80]!r}, not OK")
         return "streaming answers through nginx"
 
-    def check_timelines(self):
-        """web, PostgreSQL and Redis: what a person sees first. It also counts as a visit, which feeds need."""
-        self.ask_json("web", "GET", "/api/v1/timelines/home", list)
-        self.ask_json("web", "GET", "/api/v1/notifications", list)
-        return "web shows the home timeline and notifications"
+    def check_puma(self, web):
+        """web, PostgreSQL and Redis: what a person sees first, of the processes of this host."""
+        return self.read_timelines("web", web)
 
-    def check_asset(self):
+    def check_timelines(self, edge):
+        """The same, of whatever process nginx chooses."""
+        return self.read_timelines("nginx", edge)
+
+    def read_timelines(self, part, endpoint):
+        """Read what a person sees first. It also counts as a visit, which feeds need."""
+        self.ask_json(part, endpoint, "GET", "/api/v1/timelines/home", list)
+        self.ask_json(part, endpoint, "GET", "/api/v1/notifications", list)
+        return f"{part} shows the home timeline and notifications"
+
+    def check_asset(self, edge):
         """web and nginx: what a page refers to is there."""
         page = self.params["page"]
-        match = ASSET.search(self.ask("web", "GET", page)[1])
+        match = ASSET.search(self.ask("nginx", edge, "GET", page)[1])
         if not match:
             raise PartError("web", f"the page {page} refers to no script or style sheet in /packs or /assets")
-        kind, text = self.ask("nginx", "GET", match.group(1))
+        kind, text = self.ask("nginx", edge, "GET", match.group(1))
         if kind not in ("text/javascript", "application/javascript", "text/css") or not text:
             raise PartError("nginx", f"{match.group(1)}, which {page} refers to, is {kind} of {len(text)} characters")
         return "nginx serves what the pages refer to"
 
-    def check_delivery(self):
+    def check_delivery(self, edge):
         """Everything together: a status travels from web over Redis and Sidekiq to the streams."""
         streams = []
         try:
             for endpoint in self.params["streaming"]:
-                streams.append(self.open_stream(endpoint))
+                streams.append(self.open_stream("streaming", endpoint))
+            # Opened all together: nginx gives each to the process that has the fewest.
+            for _number in range(self.params["streams"]):
+                streams.append(self.open_stream("nginx", edge))
             # The streams are open, their subscriptions are still on the way to Redis.
             time.sleep(0.2)
-            status = self.post_status()
+            status = self.post_status(edge)
             try:
                 for stream in streams:
-                    self.await_status(*stream, status)
+                    self.await_status(edge, *stream, status)
             except PartError:
                 # Why it did not arrive says more than why it could not be deleted.
                 with contextlib.suppress(PartError):
-                    self.delete_status(status)
+                    self.delete_status(edge, status)
                 raise
-            self.delete_status(status)
+            self.delete_status(edge, status)
         finally:
             for stream in streams:
                 stream[1].close()
         return "a status was posted, delivered to every stream, and deleted"
 
-    def open_stream(self, endpoint):
-        """Open the account's stream on one streaming process; return its address, socket and response."""
+    def open_stream(self, part, endpoint):
+        """Open the account's stream at a streaming process, or nginx; return its address, socket and response."""
         where = f"{endpoint['host']}:{endpoint['port']}"
-        connection = self.connect("streaming", endpoint)
+        connection = self.connect(part, endpoint)
         try:
             connection.connect()
         except OSError as error:
-            raise PartError("streaming", f"nothing listens on {where} ({error})") from error
+            raise PartError(part, f"nothing listens on {where} ({error})") from error
         # A response that ends with its connection takes the socket over, and leaves none in `connection`.
         stream = connection.sock
-        response = self.send(connection, "streaming", "GET", "/api/v1/streaming/user")
+        response = self.send(connection, part, "GET", "/api/v1/streaming/user", personal=True)
         if response.headers.get_content_type() != "text/event-stream":
             raise PartError("streaming", f"{where} opens no stream of events")
         return where, stream, response
 
-    def post_status(self):
+    def post_status(self, edge):
         """Post a status to nobody; return its id."""
         text = f"Checking that posts arrive ({uuid.uuid4()}). This one is deleted at once."
         wish = {"status": text, "visibility": "direct"}
-        status = self.ask_json("web", "POST", "/api/v1/statuses", dict, wish)
+        status = self.ask_json("nginx", edge, "POST", "/api/v1/statuses", dict, wish)
         if status.get("visibility") != "direct" or not status.get("id"):
             raise PartError("web", "a status was not posted as it was asked for")
         return str(status["id"])
 
-    def delete_status(self, status):
+    def delete_status(self, edge, status):
         """Delete the status of an id."""
-        self.ask_json("web", "DELETE", f"/api/v1/statuses/{status}", dict)
+        self.ask_json("nginx", edge, "DELETE", f"/api/v1/statuses/{status}", dict)
 
-    def await_status(self, where, stream, response, status):
+    def await_status(self, edge, where, stream, response, status):
         """Read a stream until the status comes, or the time is over."""
         event = b""
         try:
@@ -327,18 +361,18 @@ class Instance:
                     raise TimeoutError
         except (OSError, ValueError, http.client.HTTPException) as error:
             # Sidekiq writes the home timeline and then publishes: so the timeline tells which of the two failed.
-            home = self.ask_json("web", "GET", "/api/v1/timelines/home", list)
+            home = self.ask_json("nginx", edge, "GET", "/api/v1/timelines/home", list)
             if any(str(entry.get("id")) == status for entry in home):
                 what = f"a new status reached the home timeline, but not the stream of {where}"
                 raise PartError("streaming", what) from error
             what = "a new status was accepted, but no worker of the queue `default` delivered it"
             raise PartError("sidekiq", what) from error
 
-    def insist(self, check):
-        """Repeat a check until it passes or the time is over."""
+    def insist(self, check, endpoint):
+        """Repeat a check of an endpoint until it passes or the time is over."""
         while True:
             try:
-                return check()
+                return check(endpoint)
             except PartError:
                 if time.monotonic() + PAUSE_SECONDS >= self.deadline:
                     raise
@@ -356,40 +390,51 @@ def identity_of(module):
 
 
 def proof_in(path):
-    """Return the fingerprint of the processes that were proven last, or nothing."""
+    """Return which processes were proven last, as {host: identity}; nothing where that cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        return None
+            proof = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return proof if isinstance(proof, dict) else {}
+
+
+def keep(proof, path):
+    """Write a proof, all or nothing."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with open(f"{path}.part", "w", encoding="utf-8") as file:
+        json.dump(proof, file, indent=2, sort_keys=True)
+        file.write("\n")
+    os.replace(f"{path}.part", path)
 
 
 def run(module):
     """Run the checks one after the other; stop at the first that fails for good."""
-    instance = Instance(module.params)
-    proof_file = module.params["proof_file"]
+    params = module.params
+    instance = Instance(params)
     # Asked for first: a unit that restarts meanwhile must not count as proven.
-    identity = identity_of(module) if module.params["units"] else ""
-    checks = [instance.check_description, instance.check_streaming_health]
-    if module.params["token"]:
-        checks += [instance.check_timelines, instance.check_asset, instance.check_delivery]
+    identity = identity_of(module) if params["units"] else ""
+    proof = proof_in(params["proof_file"])
+    checks = [(instance.check_puma, params["web"])] if params["token"] and params["web"] else []
+    for edge in params["edges"]:
+        checks += [(instance.check_description, edge), (instance.check_streaming_health, edge)]
+        if params["token"]:
+            checks += [(instance.check_timelines, edge), (instance.check_asset, edge), (instance.check_delivery, edge)]
     passed = []
-    for check in checks:
+    for check, endpoint in checks:
+        where = f"{endpoint['host']}:{endpoint['port']}"
         try:
-            passed.append(instance.insist(check))
+            passed.append(f"{instance.insist(check, endpoint)} ({where})")
         except PartError as failure:
             module.fail_json(
-                msg=f"{module.params['web_domain']} does not work: {failure.what}. "
+                msg=f"{params['web_domain']} does not work at {where}: {failure.what}. "
                 f"It is the part `{failure.part}` that failed. Look at: {LOOK_AT[failure.part]}.",
                 part=failure.part,
                 passed=passed,
             )
-    if module.params["token"] and identity:
-        os.makedirs(os.path.dirname(proof_file), mode=0o700, exist_ok=True)
-        with open(proof_file, "w", encoding="utf-8") as file:
-            file.write(identity + "\n")
-    proven = bool(identity) and proof_in(proof_file) == identity
-    module.exit_json(changed=False, passed=passed, proven=proven)
+    if params["token"] and params["proof"]:
+        keep(params["proof"], params["proof_file"])
+    module.exit_json(changed=False, passed=passed, identity=identity, proof=proof)
 
 
 def main():
@@ -399,17 +444,19 @@ def main():
         argument_spec={
             "web_domain": {"type": "str", "required": True},
             "local_domain": {"type": "str", "required": True},
-            "edge": {"type": "dict", "required": True, "options": endpoint},
+            "edges": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
             "ca_file": {"type": "path"},
+            "ca_certificate": {"type": "str"},
             "web": {"type": "dict", "options": endpoint},
             "streaming": {"type": "list", "elements": "dict", "default": [], "options": endpoint},
+            "streams": {"type": "int", "default": 1},
             "token": {"type": "str", "no_log": True},
             "page": {"type": "str", "default": "/auth/sign_in"},
             "units": {"type": "list", "elements": "str", "default": []},
+            "proof": {"type": "dict"},
             "proof_file": {"type": "path", "default": "/var/lib/fediops/proof"},
             "timeout_seconds": {"type": "int", "default": 60},
         },
-        required_by={"token": ["web", "streaming"]},
         supports_check_mode=False,
     )
     run(module)

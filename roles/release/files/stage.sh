@@ -3,7 +3,7 @@
 # stage ID: print how far a release has come: unpacked, archived or absent. A broken archive goes away.
 set -eu
 archive=archives/$1.tar.zst
-if [ -d "releases/$1" ]; then
+if [ -e "releases/$1/.runtime" ]; then
   echo unpacked
 elif [ -e "$archive" ] && zstd --test --quiet "$archive"; then
   echo archived

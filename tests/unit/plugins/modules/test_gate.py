@@ -7,7 +7,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from ansible_collections.fediops.mastodon.plugins.modules.gate import ASSET, Instance, PartError, culprit
+from ansible_collections.fediops.mastodon.plugins.modules.gate import (
+    ASSET,
+    Instance,
+    PartError,
+    culprit,
+    keep,
+    proof_in,
+)
 
 TOKEN = "0123456789abcdef"
 
@@ -42,11 +49,11 @@ def ask(request):
         request.addfinalizer(puma.server.shutdown)
         host, port = puma.server.server_address
         params = {
-            "web_domain": "social.example", "token": TOKEN, "ca_file": None, "timeout_seconds": seconds,
-            "web": {"host": host, "port": port},
+            "web_domain": "social.example", "token": TOKEN, "ca_file": None, "ca_certificate": None,
+            "timeout_seconds": seconds,
         }  # fmt: skip
         instance = Instance(params)
-        return instance.insist(instance.check_timelines), puma
+        return instance.insist(instance.check_puma, {"host": host, "port": port}), puma
 
     return asked
 
@@ -93,6 +100,9 @@ def test_waits_for_a_process_that_just_started(ask):
         ("nginx", "/api/v2/instance", 503, "web"),
         ("nginx", "/api/v1/streaming/health", 503, "streaming"),
         ("nginx", "/packs/a.js", 404, "nginx"),
+        ("nginx", "/api/v1/statuses", 401, "web"),
+        ("nginx", "/api/v1/statuses", 429, "nginx"),
+        ("nginx", "/api/v2/instance", 301, "nginx"),
         ("web", "/api/v1/timelines/home", 500, "web"),
     ],
 )
@@ -115,3 +125,82 @@ def test_finds_what_a_page_refers_to(page, path):
 @pytest.mark.parametrize("page", ['<a href="/packs/">', '<img src="/packs/logo.svg">', '<script src="/other/a.js">'])
 def test_is_not_misled(page):
     assert ASSET.search(page) is None
+
+
+def test_remembers_what_was_proven(tmp_path):
+    proof = {"web1": "0a", "worker1": "1b"}
+    keep(proof, str(tmp_path / "fediops/proof"))
+    assert proof_in(str(tmp_path / "fediops/proof")) == proof
+
+
+@pytest.mark.parametrize("text", [None, "", "0a\n", "[]", '{"web1": '])
+def test_what_cannot_be_read_proves_nothing(tmp_path, text):
+    if text is not None:
+        (tmp_path / "proof").write_text(text)
+    assert proof_in(str(tmp_path / "proof")) == {}
+
+
+class Streaming:
+    """Takes the place of nginx with two streaming processes behind it: a status goes to those named, no others."""
+
+    def __init__(self, processes, reached):
+        self.reached, self.opened, self.posted, self.over = reached, [], threading.Event(), threading.Event()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self, text, kind="application/json"):
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def do_GET(self):
+                if self.path != "/api/v1/streaming/user":
+                    return self.answer('[{"id": "7"}]')
+                process = len(fake.opened) % processes
+                fake.opened.append(process)
+                self.answer(":)\n", "text/event-stream")
+                if process in fake.reached and fake.posted.wait(10):
+                    self.wfile.write(b'event: update\ndata: {"id": "7"}\n\n')
+                return fake.over.wait(10)
+
+            def do_POST(self):
+                self.answer('{"id": "7", "visibility": "direct"}')
+                fake.posted.set()
+
+            def do_DELETE(self):
+                self.answer("{}")
+
+            def log_message(self, *_arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def deliver(self, monkeypatch, streams):
+        monkeypatch.setattr("time.sleep", lambda _seconds: None)
+        params = {
+            "web_domain": "social.example", "token": TOKEN, "ca_file": None, "ca_certificate": None,
+            "timeout_seconds": 3, "streaming": [], "streams": streams,
+        }  # fmt: skip
+        instance = Instance(params)
+        plain = type(instance).connect
+        monkeypatch.setattr(instance, "connect", lambda _part, endpoint: plain(instance, "web", endpoint))
+        host, port = self.server.server_address
+        try:
+            return instance.check_delivery({"host": host, "port": port})
+        finally:
+            self.over.set()
+            self.server.shutdown()
+
+
+def test_a_status_must_arrive_on_every_stream_that_nginx_spreads(monkeypatch):
+    fleet = Streaming(processes=2, reached={0, 1})
+    fleet.deliver(monkeypatch, streams=2)
+    assert fleet.opened == [0, 1]
+
+
+def test_one_deaf_streaming_process_of_several_is_found(monkeypatch):
+    with pytest.raises(PartError, match="not the stream of") as raised:
+        Streaming(processes=2, reached={0}).deliver(monkeypatch, streams=2)
+    assert raised.value.part == "streaming"

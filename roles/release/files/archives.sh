@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
+# archives ID: make what is missing of the archives that other hosts fetch, and print each as "SHA256  NAME". One that
+# went away is packed again from what was unpacked, which nobody but root can have changed.
+set -eu
+release=../releases/$1
+cd archives
+
+provide() { # ARCHIVE DIRECTORY MEMBER...
+  archive=$1 directory=$2
+  shift 2
+  if ! [ -e "$archive" ]; then
+    tar --create --zstd --file "$archive.part" --owner=root --group=root --directory "$directory" "$@"
+    sync "$archive.part"
+    mv "$archive.part" "$archive"
+  fi
+  chmod 0644 "$archive"
+  sha256sum "$archive"
+}
+
+provide "$1.tar.zst" "$release" .
+# For hosts with nothing but nginx. Media are never there: they would be in object storage.
+provide "$1.public.tar.zst" "$release" --exclude=./public/system ./public
+ruby=$(readlink "$release/.runtime/bin/ruby")
+case $ruby in
+  /opt/ruby/*)
+    version=${ruby#/opt/ruby/}
+    version=${version%%/*}
+    provide "ruby-$version.tar.zst" "/opt/ruby/$version" .
+    ;;
+esac
