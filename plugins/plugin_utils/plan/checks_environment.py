@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from .coefficients import Coefficients
 from .findings import error, names
-from .model import Finding, Fleet, Host, HostPlan
+from .model import LOOPBACK, Finding, Fleet, Host, HostPlan
+from .proxies import ends_tls
 
 Hosts = Mapping[str, HostPlan]
 _APPLICATION = ("web", "streaming", "sidekiq")
@@ -124,16 +125,18 @@ def hosts_are_alike(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding
 
 
 def proxies_are_trusted(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
-    """C15. Where a person names the trusted proxies, every edge is among them, or all people share its rate limit."""
+    """C15. Where a person names the trusted proxies, whoever speaks for people is among them: edges, and HAProxy.
+
+    Otherwise people share the rate limit of an edge, or get errors, since what it says of them is not believed.
+    """
     edges = fleet.running("nginx")
     lacking: defaultdict[tuple[str, ...], list[Host]] = defaultdict(list)
     for host in _setting(fleet, "TRUSTED_PROXY_IP"):
         words = re.split(r"[\s,]+", host.environment["TRUSTED_PROXY_IP"])
         networks = [network for word in words if (network := _network(word))]
+        speaking = [LOOPBACK] if ends_tls(fleet, host) else [edge.address for edge in edges if edge is not host]
         missing = tuple(
-            edge.address
-            for edge in edges
-            if edge is not host and not any(ipaddress.ip_address(edge.address) in network for network in networks)
+            address for address in speaking if not any(ipaddress.ip_address(address) in network for network in networks)
         )
         if missing and host.runs("web", "streaming"):
             lacking[missing].append(host)
@@ -143,8 +146,8 @@ def proxies_are_trusted(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Fin
         for finding in _refuse(
             "C15",
             on,
-            f"TRUSTED_PROXY_IP in mastodon_env lacks {names(missing)}, where nginx runs: everybody would come from one "
-            f"address, and share its rate limit.",
+            f"TRUSTED_PROXY_IP in mastodon_env lacks {names(missing)}, from where requests of people come: they would "
+            f"share one rate limit, or get errors.",
             f"Add {names(missing)} to TRUSTED_PROXY_IP, or leave it out.",
         )
     ]

@@ -236,6 +236,14 @@ def test_c15_an_edge_that_the_application_does_not_trust():
         assert all(f"Add {edge} to TRUSTED_PROXY_IP" in finding.advice for finding in plan.errors)
 
 
+def test_c15_with_tls_inside_requests_come_from_haproxy_of_the_same_host():
+    tls = SPLIT.with_settings(mastodon_internal_tls_enabled=True)
+    for trusted, expected in (("127.0.0.0/8", set()), (SPLIT.hosts["edge"]["vm_address"], {"C15"})):
+        plan = planned(environment("web1", "web2", fleet=tls, TRUSTED_PROXY_IP=trusted))
+        assert constraints(plan) == expected
+        assert all("Add 127.0.0.1 to TRUSTED_PROXY_IP" in finding.advice for finding in plan.errors)
+
+
 # What a finding cannot put into a number: the constraint, and what somebody does who reads the advice.
 IN_WORDS = {
     "C1": lambda fleet: fleet.with_variables("sk1", "sk2", sidekiq_queues=None),
@@ -519,3 +527,13 @@ def test_c17_two_processes_on_one_port(sized):
     (finding,) = found(fleet, spoilt(plan, "edge", "streaming", processes=clash))
     assert (finding.constraint, finding.hosts) == ("C17", ("edge",))
     assert str(first.port) in finding.message
+
+
+def test_c17_haproxy_has_its_own_address_where_it_has_the_port_of_puma():
+    tls = SPLIT.with_settings(mastodon_internal_tls_enabled=True)
+    fleet, _findings = read_inventory(*tls.arguments())
+    plan = planned(tls)
+    assert plan.errors == ()
+    (finding,) = found(fleet, spoilt(plan, "web1", "web", bind=SPLIT.hosts["web1"]["vm_address"]))
+    assert (finding.constraint, finding.hosts) == ("C17", ("web1",))
+    assert "web and HAProxy (web) all listen on port 3000" in finding.message

@@ -21,6 +21,11 @@ def first_process(hosts):
     return hosts["sk1"]["sidekiq"]["processes"][0]
 
 
+def reader(plan):
+    (listener,) = plan["hosts"]["db1"]["haproxy"]["listeners"]
+    return listener
+
+
 def serve_twice(hosts):
     hosts["sk2"]["sidekiq"]["processes"][0]["queues"] = ["scheduler"]
 
@@ -99,6 +104,25 @@ def test_media_on_two_hosts():
             ),
         ),
         ("is in", lambda plan: plan["hosts"]["web1"].pop("web")),
+        ("lets in", lambda plan: plan["hosts"]["db2"]["firewall"].pop()),
+        ("lets in", lambda plan: plan["hosts"]["redis1"]["firewall"][1]["sources"].append("10.0.0.99")),
+        ("PostgreSQL lets in", lambda plan: plan["hosts"]["db1"]["postgres"]["clients"].pop()),
+        ("does not know its replicas", lambda plan: plan["hosts"]["db1"]["postgres"]["replicas"].pop()),
+        ("does not know its", lambda plan: plan["hosts"]["db2"]["postgres"].pop("primary")),
+        ("HAProxy is missing", lambda plan: plan["hosts"]["db1"].pop("haproxy")),
+        ("readers go to", lambda plan: reader(plan)["servers"].pop()),
+        ("readers go to", lambda plan: reader(plan)["servers"][0].update(backup=True)),
+        ("the door of readers", lambda plan: reader(plan).update(bind=["10.0.0.5"])),
+        ("HAProxy takes", lambda plan: plan["hosts"]["db1"]["haproxy"].update(maxconn=50)),
+        ("HAProxy takes", lambda plan: plan["hosts"]["db1"]["haproxy"].update(limit_nofile=2099)),
+        ("reads where it should not", lambda plan: plan["hosts"]["web1"]["endpoints"].pop("database_replica")),
+        ("fetches releases from None", lambda plan: plan["hosts"]["sk1"]["endpoints"].pop("releases")),
+        ("does not trust", lambda plan: plan["hosts"]["web1"]["endpoints"]["trusted_proxies"].pop()),
+        (
+            "does not trust",
+            lambda plan: plan["hosts"]["web1"]["endpoints"].update(trusted_proxies=["10.0.0.1/32", "10.0.0.2/32"]),
+        ),
+        ("endpoints.tls is True", lambda plan: plan["hosts"]["web1"]["endpoints"].update(tls=True)),
     ],
 )
 def test_what_no_plan_may_contain(said, spoil):
@@ -106,6 +130,23 @@ def test_what_no_plan_may_contain(said, spoil):
     assert oracle.inconsistent(plan, *FLEET.arguments()) == []
     spoil(plan)
     assert said in "\n".join(oracle.inconsistent(plan, *FLEET.arguments()))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda hosts: hosts["web1"]["haproxy"]["listeners"][0].update(tls=False),
+        lambda hosts: hosts["web1"]["haproxy"]["listeners"][0]["servers"][0].update(port=3001),
+        lambda hosts: hosts["web1"]["web"].update(bind=hosts["web1"]["host"]["address"]),
+        lambda hosts: hosts["edge1"]["haproxy"]["listeners"].pop(),
+    ],
+)
+def test_ends_of_tls_that_lead_nowhere(spoil):
+    secure = FLEET.with_settings(mastodon_internal_tls_enabled=True)
+    plan = plan_of(secure)
+    assert (oracle.broken(plan, *secure.arguments()), oracle.inconsistent(plan, *secure.arguments())) == (set(), [])
+    spoil(plan["hosts"])
+    assert "C15" in oracle.broken(plan, *secure.arguments())
 
 
 def test_an_override_that_is_not_obeyed():
