@@ -295,8 +295,11 @@ def pools_are_as_large_as_wanted(fleet: Fleet, hosts: Hosts, c: Coefficients) ->
         if wanted and (pool := _smallest_pool(hosts, for_, set(fixed) if for_ == "primary" else set()))
         if pool.pool_size < wanted.each(len(poolers))
     }
-    found = []
+    found: list[Finding] = []
+    # The primary comes first, and its finding names the replicas that have to follow it.
     for host, pools in _pools_by_database(fleet, hosts).items():
+        if any(host in finding.hosts for finding in found):
+            continue
         plan, leads = hosts[host], host == fleet.primary.name
         opened = sum(pool.most for _pooler, pool in pools)
         probes = sum(pool.most for _pooler, pool in pools if pool.for_ == "monitoring")

@@ -276,7 +276,7 @@ class TestReplicas:
         assert (pool["pool_size"], pool["reserve_pool_size"]) == (14, 5)
         why = sizes(plan, "db1")["reasons"]["pgbouncer.pools.mastodon_production_read.pool_size"]
         assert why.endswith("and no more than db1 has connections for (19)")
-        assert (found(plan), found(plan, "warning")) == ([], ["pools", "pools"])
+        assert (found(plan), found(plan, "warning")) == ([], ["pools"])
 
     def test_a_replica_more_changes_no_pool_that_need_not(self, plan_fleet):
         more = REPLICATED | {"db4": (4, 15892, "postgres_replica")}

@@ -185,6 +185,26 @@ def test_following_the_remedies_ends_in_a_fleet_that_passes(inventory):
     assert named == set()
 
 
+@examples(60)
+@given(
+    inventory=st.one_of(fleets.sensible_fleets(most_hosts=40), fleets.random_fleets(most_hosts=8)),
+    connections=st.sampled_from((40, 60, 100, 150)),
+)
+def test_following_what_is_said_of_pools_makes_them_as_large_as_wanted(inventory, connections):
+    databases = [name for name in inventory.groups["postgres"] if name in inventory.hosts]
+    inventory = inventory.with_variables(*databases, postgres_max_connections=connections)
+    plan, refused = planned(inventory)
+    said = [finding for finding in plan["findings"] if finding["constraint"] == "pools"]
+    event("pools that shrank" if said and not refused else "others")
+    if refused:
+        return
+    for finding in said:
+        inventory = inventory.with_variables(*finding["hosts"], **finding["remedy"])
+    plan, refused = planned(inventory)
+    assert refused == set()
+    assert [finding for finding in plan["findings"] if finding["constraint"] == "pools"] == []
+
+
 @pytest.mark.parametrize("total", range(1, 40))
 def test_every_split_serves_all_queues_and_scheduler_once(total):
     slots = split(total)
