@@ -38,17 +38,13 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 _value:
-  description: C(rising) and C(falling), the names of settings, and C(highest), the higher value of each.
+  description: C(rising) and C(falling), the names of settings, and C(highest), the higher value of each that is given.
   type: dict
   sample:
     rising: [max_connections]
     falling: []
     highest:
       max_connections: 200
-      max_locks_per_transaction: 64
-      max_prepared_transactions: 0
-      max_wal_senders: 10
-      max_worker_processes: 8
 """
 
 from collections.abc import Callable, Mapping

@@ -22,7 +22,8 @@ _MOVE = "the README of the role postgres says how ('Moving the primary')"
 def standby_settings(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Of the settings that standbys share with their primary: `rising`, `falling` (sorted names), `highest` (values).
 
-    there, wanted: settings by name; of a setting that one of them lacks PostgreSQL's default counts.
+    there, wanted: settings by name; of a setting that one of them lacks PostgreSQL's default counts. Of a setting that
+    both of them lack there is no highest value.
     Raises ValueError for a value that is no whole number.
     """
     now = {name: _whole(name, there.get(name, default)) for name, default in STANDBY_DEFAULTS.items()}
@@ -30,7 +31,7 @@ def standby_settings(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dic
     return {
         "rising": [name for name in now if then[name] > now[name]],
         "falling": [name for name in now if then[name] < now[name]],
-        "highest": {name: max(now[name], then[name]) for name in now},
+        "highest": {name: max(now[name], then[name]) for name in now if name in there or name in wanted},
     }
 
 

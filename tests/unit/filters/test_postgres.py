@@ -109,7 +109,8 @@ def test_what_rises_and_what_falls(there, wanted, rising, falling):
     compared = standby_settings(there, wanted)
     assert (compared["rising"], compared["falling"]) == (rising, falling)
     both = [{"max_connections": 100, "max_wal_senders": 10, "max_worker_processes": 8} | it for it in (there, wanted)]
-    for name in ("max_connections", "max_wal_senders", "max_worker_processes"):
+    assert set(compared["highest"]) == {*there, *wanted} - {"shared_buffers"}
+    for name in compared["highest"]:
         assert compared["highest"][name] == max(int(it[name]) for it in both)
 
 
