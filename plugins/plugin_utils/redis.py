@@ -9,6 +9,7 @@ from typing import Any
 # There is one of each in a fleet, and nothing else has its data.
 _MOVES = {"core": "Move the core to another host", "sidekiq": "Give the queues a Redis of their own"}
 _ASIDE = "Give a host another Redis"
+_EMPTY = "Begin with an empty Redis"
 _GIVEN = "given"
 
 
@@ -75,8 +76,8 @@ def _elsewhere(states: Mapping[str, Mapping[str, Any]], host: str, role: str) ->
     ]
     if others and host in records:
         return (
-            f"{host} and {', '.join(others)} both hold the data of redis_{role}, and there can be one of it: those of all "
-            f'but one are out of date. See "{_ASIDE}" in docs/redis.md.'
+            f"{host} and {', '.join(others)} both hold the data of redis_{role}: one of them is out of date. "
+            f'See "{_ASIDE}" in docs/redis.md.'
         )
     if others:
         return f"{host} is named redis_{role}, and its data are on {', '.join(others)}. {see}"
@@ -87,6 +88,6 @@ def _elsewhere(states: Mapping[str, Mapping[str, Any]], host: str, role: str) ->
     if living and not given:
         return (
             f"{host} is named redis_{role} and holds no data, but this is no new instance: {', '.join(living)} runs "
-            f"its release, and has its data elsewhere. {see}"
+            f'its release, and has its data elsewhere. {see} Where they are lost for good: "{_EMPTY}".'
         )
     return ""

@@ -6,6 +6,7 @@
   mastodon-redis count               keys, and what waits in the queues
   mastodon-redis give-queues FILE    move what Sidekiq keeps from Redis into a file
   mastodon-redis take-queues FILE    move it from the file into Redis; a second time changes nothing
+  mastodon-redis load-dump           make a dump.rdb what Redis starts with; where it has no append-only file yet
   mastodon-redis promote             make a replica the core
   mastodon-redis retire              stop Redis for good and put its data aside
 
@@ -14,6 +15,7 @@ The service itself uses `reload`, and Ansible `keep`. docs/redis.md says when ea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -21,6 +23,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,14 +76,20 @@ class Redis:
         # One that this collection did not start has no socket, but the usual port.
         tries = ((socket.AF_UNIX, SOCKET), (socket.AF_INET, ("127.0.0.1", 6379)))
         for family, address in tries:
-            connection = socket.socket(family)
-            try:
-                connection.connect(address)
-            except OSError:
-                connection.close()
-                continue
-            return cls(connection, settings()["requirepass"])
+            with contextlib.suppress(OSError):
+                return cls.at(family, address)
         return None
+
+    @classmethod
+    def at(cls, family: int, address: str | tuple[str, int]) -> Redis:
+        """Return the Redis that listens at an address. Raises OSError where none does."""
+        connection = socket.socket(family)
+        try:
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
+        return cls(connection, settings()["requirepass"])
 
     def ask(self, *words: str | bytes | int) -> object:
         """Return the answer to a command. Raises RefusedError where Redis answers with an error, or not at all."""
@@ -172,8 +181,12 @@ def keep() -> None:
             "with its old password, wait until `INFO persistence` says aof_rewrite_in_progress:0, and run this again."
         ) from error
     print("running" if redis else "down")
-    if redis is None or settings().get("appendonly") != "yes" or redis.ask("CONFIG", "GET", "appendonly")[1] == b"yes":
-        return
+    if redis and settings().get("appendonly") == "yes" and redis.ask("CONFIG", "GET", "appendonly")[1] != b"yes":
+        write_append_only_file(redis)
+
+
+def write_append_only_file(redis: Redis) -> None:
+    """Have a running Redis write all that it holds into an append-only file, and wait until it is there."""
     redis.ask("CONFIG", "SET", "appendonly", "yes")
     written = {"aof_rewrite_in_progress": "0", "aof_rewrite_scheduled": "0", "aof_last_bgrewrite_status": "ok"}
     deadline = time.monotonic() + 3 * SECONDS
@@ -181,6 +194,33 @@ def keep() -> None:
         if time.monotonic() > deadline:
             raise RefusedError("Redis does not end writing its append-only file; see its journal. It was not restarted")
         time.sleep(0.5)
+
+
+def load_dump() -> None:
+    """Run Redis once as it reads dump.rdb, without an append-only file, and have it write one."""
+    # One that fails to start is tried again and again, and must not begin with half a file.
+    state = subprocess.run(["systemctl", "is-active", UNIT], capture_output=True, text=True, check=False).stdout.strip()
+    if state not in ("inactive", "failed"):
+        raise RefusedError(f"Redis is {state}; stop it first: systemctl stop {UNIT}")
+    if (DATA / "appendonlydir").exists() or not (DATA / "dump.rdb").exists():
+        raise RefusedError(f"{DATA} has no dump.rdb, or an append-only file too, which Redis reads instead")
+    user = ["setpriv", "--reuid", "redis", "--regid", "redis", "--clear-groups"]
+    with tempfile.TemporaryDirectory(dir="/run") as private:
+        shutil.chown(private, "redis")
+        path = f"{private}/socket"
+        nowhere = ["--port", "0", "--tls-port", "0", "--tls-replication", "no", "--pidfile", "", "--unixsocket", path]
+        command = [*user, "redis-server", str(ETC / "redis.conf"), *nowhere, "--appendonly", "no"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, umask=0o077) as server:
+            try:
+                while not os.path.exists(path) or Redis.at(socket.AF_UNIX, path).info("persistence")["loading"] == "1":
+                    if server.poll() is not None:
+                        raise RefusedError(f"Redis cannot read it. To see why: {' '.join(command)}")
+                    time.sleep(0.5)
+                redis = Redis.at(socket.AF_UNIX, path)
+                write_append_only_file(redis)
+                print(f"{redis.ask('DBSIZE')} keys are in the append-only file. Start Redis: systemctl start {UNIT}")
+            finally:
+                server.terminate()
 
 
 def cli(*arguments: str) -> None:
@@ -269,7 +309,7 @@ def retire() -> None:
 
 VERBS = {
     function.__name__.replace("_", "-"): function
-    for function in (cli, count, give_queues, take_queues, promote, retire, reload, keep)
+    for function in (cli, count, give_queues, take_queues, load_dump, promote, retire, reload, keep)
 }
 
 
