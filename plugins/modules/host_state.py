@@ -93,11 +93,10 @@ current_release:
   returned: always
   type: str
 release_archives:
-  description: The archives of releases that the host has packed or fetched, below C(/opt/mastodon/archives).
+  description: The archives below C(/opt/mastodon/archives), each with its size in bytes and its time of change.
   returned: always
-  type: list
-  elements: str
-  sample: [v4.6.5-0123456789-abcdef.tar.zst]
+  type: dict
+  sample: {v4.6.5-0123456789-abcdef.tar.zst: 2705773-1795298806}
 owed:
   description: What the host owes to its services.
   returned: always
@@ -165,7 +164,7 @@ def look(root: Path) -> dict:
         "instance": record(root / INSTANCE_RECORD),
         "release": record(root / RELEASE_RECORD),
         "current_release": current_release(root / "opt/mastodon/current"),
-        "release_archives": sorted(path.name for path in root.glob("opt/mastodon/archives/*.tar.zst")),
+        "release_archives": release_archives(root / "opt/mastodon/archives"),
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
         "swap_mb": swap_mb(root / "proc/meminfo"),
@@ -221,6 +220,12 @@ def record(path: Path) -> dict | None:
 def current_release(link: Path) -> str | None:
     """Return the name of the release that a link points to, or nothing."""
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def release_archives(directory: Path) -> dict[str, str]:
+    """Return the archives of a directory with their sizes in bytes and times of change, as "SIZE-SECONDS"."""
+    found = {path.name: path.stat() for path in sorted(directory.glob("*.tar.zst"))}
+    return {name: f"{status.st_size}-{int(status.st_mtime)}" for name, status in found.items()}
 
 
 def users(path: Path) -> dict[str, dict[str, str]]:

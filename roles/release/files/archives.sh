@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=sh
-# archives ID: make what is missing of the archives that other hosts fetch, and print each as "SHA256  NAME". One that
-# went away is packed again from what was unpacked, which nobody but root can have changed.
+# archives ID: make what is missing or broken of the archives that other hosts fetch, and print of each
+# "NAME SHA256 BYTES-MODIFIED"; by the last one a later run sees that it is still the same. What went away is packed again
+# from what was unpacked, which nobody but root can have changed.
 set -eu
 release=../releases/$1
 cd archives
@@ -9,13 +10,13 @@ cd archives
 provide() { # ARCHIVE DIRECTORY MEMBER...
   archive=$1 directory=$2
   shift 2
-  if ! [ -e "$archive" ]; then
+  if ! zstd --test --quiet "$archive" 2>/dev/null; then
     tar --create --zstd --file "$archive.part" --owner=root --group=root --directory "$directory" "$@"
     sync "$archive.part"
     mv "$archive.part" "$archive"
   fi
   chmod 0644 "$archive"
-  sha256sum "$archive"
+  echo "$archive $(sha256sum < "$archive" | cut --delimiter=' ' --fields=1) $(stat --format=%s-%Y "$archive")"
 }
 
 provide "$1.tar.zst" "$release" .

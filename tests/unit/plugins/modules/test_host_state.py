@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -47,7 +48,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "instance": None,
         "release": None,
         "current_release": None,
-        "release_archives": [],
+        "release_archives": {},
         "owed": [],
         "users": {},
         "swap_mb": None,
@@ -65,7 +66,8 @@ def test_a_living_host_is_described(tmp_path):
     put(tmp_path, "var/lib/fediops/redis.json", '{"queues": true, "role": "core"}')
     put(tmp_path, "opt/ruby/3.4.7/bin/ruby")
     put(tmp_path, "var/lib/fediops/release.json", '{"id": "4f2a9c"}')
-    put(tmp_path, "opt/mastodon/archives/4f2a9c.tar.zst")
+    put(tmp_path, "opt/mastodon/archives/4f2a9c.tar.zst", "12345")
+    os.utime(tmp_path / "opt/mastodon/archives/4f2a9c.tar.zst", (0, 1700000000.9))
     put(tmp_path, "opt/mastodon/archives/4f2a9c.public.tar.zst.part")
     put(tmp_path, "var/lib/fediops/owed/restart redis-server.service")
     put(tmp_path, "etc/passwd", "root:x:0:0::/root:/bin/bash\nredis:x:101:102::/var/lib/redis:/bin/false\n")
@@ -88,7 +90,7 @@ def test_a_living_host_is_described(tmp_path):
     assert state["components"]["ruby"] == {"installed": False, "versions": ["3.4.7"]}
     assert (state["instance"], state["release"]) == ({"local_domain": "example.social"}, {"id": "4f2a9c"})
     assert state["current_release"] == "4f2a9c"
-    assert state["release_archives"] == ["4f2a9c.tar.zst"]
+    assert state["release_archives"] == {"4f2a9c.tar.zst": "5-1700000000"}
     assert state["users"] == {"redis": {"home": "/var/lib/redis", "shell": "/bin/false"}}
     assert state["swap_mb"] == 2047
     assert state["owed"] == ["restart redis-server.service"]
