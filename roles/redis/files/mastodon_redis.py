@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Talks to the Redis of this host as root, over its socket and with its password, whatever it offers to others.
 
