@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # archives ID: make what is missing or broken of the archives that other hosts fetch, and print of each
 # "NAME SHA256 BYTES-MODIFIED"; by the last one a later run sees that it is still the same. What went away is packed again
-# from what was unpacked, which nobody but root can have changed.
+# from what was unpacked, which nobody but root can have changed, without what earlier releases left there.
 set -eu
 release=../releases/$1
 cd archives
@@ -11,7 +11,9 @@ provide() { # ARCHIVE DIRECTORY MEMBER...
   archive=$1 directory=$2
   shift 2
   if ! zstd --test --quiet "$archive" 2>/dev/null; then
-    tar --create --zstd --file "$archive.part" --owner=root --group=root --directory "$directory" "$@"
+    sed 's#^[0-9]* #./public/#' "$release/.superseded" 2>/dev/null |
+      tar --create --zstd --file "$archive.part" --owner=root --group=root --directory "$directory" \
+        --no-wildcards --exclude=./.superseded --exclude-from=- "$@"
     sync "$archive.part"
     mv "$archive.part" "$archive"
   fi
