@@ -191,9 +191,9 @@ def plan(plan_of, box):
 
 def record_by_name(state, tests, arguments):
     """Add a line to tests/results/mastodon.jsonl where Mastodon itself was tested: date, commit, version, what, how."""
-    fleet = Fleet(state)
-    release = fleet.release()
-    if json.loads((state / "fleet.json").read_text())["app"] != "mastodon" or release is None:
+    mastodon = json.loads((state / "fleet.json").read_text())["app"] == "mastodon"
+    release = Fleet(state).release() if mastodon else None
+    if release is None:
         return
     what = [os.path.relpath(argument, CHECKOUT) for argument in arguments]
     record("mastodon", {**release, "what": what, "passed": tests})
