@@ -13,7 +13,19 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/variables.md"
-ROLES = ["base", "certificates", "postgres", "redis", "nginx", "release", "web", "streaming", "sidekiq"]  # as they run
+ROLES = [
+    "base",
+    "certificates",
+    "postgres",
+    "haproxy",
+    "pgbouncer",
+    "redis",
+    "nginx",
+    "release",
+    "web",
+    "streaming",
+    "sidekiq",
+]  # as they run
 HEAD = """\
 # Variables
 
