@@ -103,14 +103,16 @@ def _against_replica(clusters: Mapping[str, Mapping[str, Any]], host: str, prima
         f"mv {_DIRECTORY}/{version}/main {_DIRECTORY}/{version}-main.old`, and run this again"
     )
     if _leads(mine):
-        same = leader is not None and leader["system_identifier"] == mine["system_identifier"]
-        what = (
-            f"was a primary of the same database (timeline {mine['timeline']}; {primary} is on {leader['timeline']}, "
-            f"and the higher one was promoted last)"
-            if same
-            else f"holds a primary's data of its own (system {mine['system_identifier']})"
-        )
-        return [f"{host} is named replica of {primary} and {what}. {away}; or name {host} in postgres_primary."]
+        named = f"{host} is named replica of {primary} and holds a primary's data (system {mine['system_identifier']})"
+        # Only where the primary has data may those here be spared.
+        if leader is None or not _leads(leader):
+            return [f"{named}, while {primary} {_lacks(leader)}. Name {host} in postgres_primary again."]
+        if leader["system_identifier"] != mine["system_identifier"]:
+            return [f"{named}, other than those of {primary}. {away}; or name {host} in postgres_primary."]
+        return [
+            f"{named}, as {primary} does: one of them was promoted. {host} is on timeline {mine['timeline']}, "
+            f"{primary} on {leader['timeline']}; the higher one was promoted last. {away}; or name {host} in postgres_primary."
+        ]
     if mine["standby"] and leader is not None and _leads(leader):
         here, there = mine["system_identifier"], leader["system_identifier"]
         if here != there:
@@ -119,6 +121,12 @@ def _against_replica(clusters: Mapping[str, Mapping[str, Any]], host: str, prima
                 f"{primary} is {there}). {away}; or name its own primary in postgres_primary."
             ]
     return []
+
+
+def _lacks(leader: Mapping[str, Any] | None) -> str:
+    if leader is None:
+        return "did not answer"
+    return "holds those of a standby" if leader["standby"] else "holds none"
 
 
 def _other_version(host: str, found: list[int], version: int) -> str:

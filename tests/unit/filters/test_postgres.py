@@ -66,24 +66,34 @@ def test_what_a_run_may_go_on_with(db1, db2):
     ("db1", "db2", "named", "told"),
     [
         # Groups exchanged in the inventory.
-        (STANDBY, PRIMARY, {"db1", "db2"}, ["its data are a standby's", "on db2", "Name that host", "timeline 1"]),
+        (
+            STANDBY,
+            PRIMARY,
+            {"db1", "db2"},
+            ["its data are a standby's", "on db2", "Name that host", "those of a standby"],
+        ),
         # A new host named primary.
-        (EMPTY, PRIMARY, {"db1", "db2"}, ["the data of the instance are on db2", "name db2 in postgres_primary"]),
+        (EMPTY, PRIMARY, {"db1", "db2"}, ["the data of the instance are on db2", "while db1 holds none. Name db2 in"]),
         (UNTOUCHED, PRIMARY, {"db1", "db2"}, ["the data of the instance are on db2"]),
         # The primary was lost and made anew: what is left is the copy.
         (EMPTY, STANDBY, {"db1"}, ["holds no data, while db2 holds a standby's", "Promote db2"]),
         (UNTOUCHED, STANDBY, {"db1"}, ["which may be the only copy"]),
         (STANDBY, None, {"db1"}, ["its data are a standby's", "did not answer or is not in the inventory"]),
         # A replica with data that are no copy.
-        (PRIMARY, state("primary", FOREIGN), {"db2"}, ["data of its own", FOREIGN, "mv /var/lib/postgresql/17/main"]),
+        (
+            PRIMARY,
+            state("primary", FOREIGN),
+            {"db2"},
+            ["other than those of db1", FOREIGN, "mv /var/lib/postgresql"],
+        ),
         (
             PRIMARY,
             state("primary", timeline=2),
             {"db2"},
-            ["was a primary of the same database (timeline 2; db1 is on 1"],
+            ["one of them was promoted", "timeline 2, db1 on 1"],
         ),
         (PRIMARY, state("standby", FOREIGN), {"db2"}, ["a standby of another primary", FOREIGN, OURS]),
-        (None, state("primary"), {"db2"}, ["data of its own"]),
+        (None, state("primary"), {"db2"}, ["db1 did not answer. Name db2 in postgres_primary"]),
         # Another major version, whatever else is there.
         (PRIMARY, state("standby", versions=(15, 17)), {"db2"}, ["data of PostgreSQL 15", "pg_upgradecluster"]),
         (state("primary", record=True, versions=(15,)), EMPTY, {"db1"}, ["runs 17"]),
@@ -93,6 +103,11 @@ def test_refusals_name_the_host_what_was_found_and_what_to_do(db1, db2, named, t
     found = objections(db1, db2)
     assert set(found) == named
     assert [text for text in told if text not in " ".join(found.values())] == []
+
+
+@pytest.mark.parametrize("db1", [None, EMPTY, UNTOUCHED, STANDBY])
+def test_nobody_is_told_to_move_away_the_only_data(db1):
+    assert not [sentence for sentence in objections(db1, PRIMARY).values() if "mv /var" in sentence]
 
 
 @pytest.mark.parametrize(
