@@ -111,7 +111,8 @@ def _against_replica(clusters: Mapping[str, Mapping[str, Any]], host: str, prima
             return [f"{named}, other than those of {primary}. {away}; or name {host} in postgres_primary."]
         return [
             f"{named}, as {primary} does: one of them was promoted. {host} is on timeline {mine['timeline']}, "
-            f"{primary} on {leader['timeline']}; the higher one was promoted last. {away}; or name {host} in postgres_primary."
+            f"{primary} on {leader['timeline']}; the higher one was promoted last. {away}; or name {host} in "
+            "postgres_primary."
         ]
     if mine["standby"] and leader is not None and _leads(leader):
         here, there = mine["system_identifier"], leader["system_identifier"]
