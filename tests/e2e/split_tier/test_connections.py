@@ -13,7 +13,7 @@ import pytest
 from e2e.instance import wait_until
 
 HELD_SECONDS = 60
-# Whoever reads a status waits for this, holding a connection, on replicas too; it ends by itself.
+# Whoever reads a status waits for this, holding a connection; it ends by itself.
 HOLD = f"""
 BEGIN;
 LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE;
@@ -35,6 +35,9 @@ with concurrent.futures.ThreadPoolExecutor(count * len(paths)) as pool:
 """
 # The one reads from the primary, the other from the replica.
 PATHS = ["/api/v1/timelines/public", "/api/v1/timelines/home"]
+# Replicas learn of a lock with the next transaction that is written.
+WRITE = "SELECT pg_logical_emit_message(true, 'test', '')"
+LOCKED = "SELECT count(*) FROM pg_locks WHERE relation = 'statuses'::regclass AND mode = 'AccessExclusiveLock'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon' AND backend_type = 'client backend'"
 FATAL = "cat /var/log/postgresql/*.log | grep -c FATAL || true"
 COMPLAINTS = (
@@ -70,12 +73,15 @@ def poolers(hosts_of):
 
 @contextmanager
 def statuses_locked(instance):
-    """Lock the table that nearly everything reads, from a connection of PostgreSQL's own administrator."""
+    """Lock the table that nearly everything reads, on replicas too, as PostgreSQL's own administrator."""
     holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
     holder.stdin.write(HOLD)
     holder.stdin.close()
     assert holder.stdout.readline().strip() == "held"
     try:
+        instance.sql(WRITE)
+        for host in instance.hosts_of("postgres_replica"):
+            wait_until(lambda host=host: host.sql(LOCKED) == ["1"], 15, f"the lock on {host.name}")
         yield
     finally:
         instance.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
@@ -105,9 +111,9 @@ def push_jobs(instance, plan_of):
     return 2 * sum(busy.values())
 
 
-def begin_requests(instance, host, count):
+def begin_requests(instance, host, count, token):
     requests = host.begin("python3", "-c", REQUESTS)
-    headers = instance.proxied(Authorization=f"Bearer {instance.summary['token']}")
+    headers = instance.proxied(Authorization=f"Bearer {token}")
     requests.stdin.write(json.dumps([host.address, count, PATHS, headers]))
     requests.stdin.close()
     return requests
@@ -126,11 +132,13 @@ def busy(poolers):
 def test_all_threads_of_the_fleet_at_once(instance, plan_of, hosts_of, poolers):
     puma, sidekiq = (threads(hosts_of(group), plan_of, group) for group in ("web", "sidekiq"))
     total = sum(puma.values()) + sum(sidekiq.values())
+    # How often one may ask is limited.
+    token = instance.another_client().token
     databases = [*hosts_of("postgres_primary"), *hosts_of("postgres_replica")]
 
     # Once without the lock: a process that sees a table for the first time asks for its columns, one thread for all.
     before = processed(instance)
-    requests = [begin_requests(instance, host, 2 * puma[host.name]) for host in hosts_of("web")]
+    requests = [begin_requests(instance, host, 2 * puma[host.name], token) for host in hosts_of("web")]
     pushed = push_jobs(instance, plan_of)
     assert {status for it in requests for status in json.loads(it.stdout.read())} == {200}
     wait_until(lambda: processed(instance) >= before + pushed, 90, f"the end of {pushed} jobs")
@@ -141,7 +149,7 @@ def test_all_threads_of_the_fleet_at_once(instance, plan_of, hosts_of, poolers):
 
     with ExitStack() as held:
         held.enter_context(statuses_locked(instance))
-        requests = [begin_requests(instance, host, puma[host.name]) for host in hosts_of("web")]
+        requests = [begin_requests(instance, host, puma[host.name], token) for host in hosts_of("web")]
         pushed = push_jobs(instance, plan_of)
         wait_until(lambda: busy(poolers) >= total, 45, f"{total} threads in a transaction or waiting for one")
         for pooler in poolers:

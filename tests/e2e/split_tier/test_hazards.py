@@ -32,7 +32,7 @@ RESTARTS = {"postgres_extra_settings": {"wal_buffers": "5MB"}}
 
 @pytest.fixture(scope="module")
 def client(instance):
-    return instance.client()
+    return instance.another_client()
 
 
 @pytest.fixture(scope="module")
