@@ -31,9 +31,9 @@ EMPTY, UNTOUCHED = state("empty"), state("untouched", system=FOREIGN)
 PRIMARY, STANDBY = state("primary", record=True), state("standby")
 
 
-def objections(db1, db2, db3=EMPTY):
-    """Of a fleet whose primary is db1 and whose replicas are db2 and db3, by name; None: it did not answer."""
-    states = {name: it for name, it in (("db1", db1), ("db2", db2), ("db3", db3)) if it}
+def objections(db1, db2):
+    """Of a fleet whose primary is db1 and whose replicas are db2 and an empty db3, by name; None: it did not answer."""
+    states = {name: it for name, it in (("db1", db1), ("db2", db2), ("db3", EMPTY)) if it}
     found = {
         name: postgres_objections(states, name, "primary" if name == "db1" else "replica", "db1", 17)
         for name in ("db1", "db2", "db3")
