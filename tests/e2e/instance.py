@@ -118,10 +118,14 @@ class Host:
         lines = self.output("systemctl", "list-units", "--plain", "--no-legend", *patterns).splitlines()
         return [line.split()[0] for line in lines]
 
-    def processes(self, *patterns: str) -> dict[str, str]:
-        """{unit: its main process} of the active units whose names match."""
+    def active(self, *patterns: str) -> list[str]:
+        """The active units whose names match, in their order."""
         lines = self.output("systemctl", "list-units", "--plain", "--no-legend", "--state=active", *patterns)
-        units = [line.split()[0] for line in lines.splitlines()]
+        return sorted(line.split()[0] for line in lines.splitlines())
+
+    def processes(self, *patterns: str) -> dict[str, str]:
+        """{service: its main process} of the active services whose names match."""
+        units = [unit for unit in self.active(*patterns) if unit.endswith(".service")]
         if not units:
             return {}
         shown = self.output("systemctl", "show", "--property", "MainPID", "--value", *units)
