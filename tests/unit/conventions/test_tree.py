@@ -91,9 +91,10 @@ def test_links_lead_somewhere(page):
     assert [link for link in LINK.findall(text_of(page)) if not (page.parent / link).exists()] == []
 
 
-def test_the_page_of_variables_is_fresh():
-    spec = importlib.util.spec_from_file_location("make_variables", ROOT / "docs/make_variables.py")
-    make_variables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_variables)
-    stale = text_of(Path(make_variables.PAGE)) != make_variables.page()
-    assert not stale, "docs/variables.md is not what the roles say: run `make docs`"
+@pytest.mark.parametrize("maker", ["make_variables", "make_hosts_away"])
+def test_a_page_that_is_made_is_fresh(maker):
+    spec = importlib.util.spec_from_file_location(maker, ROOT / f"docs/{maker}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    stale = text_of(Path(module.PAGE)) != module.page()
+    assert not stale, f"{relative(module.PAGE)} is not what it is made from: run `make docs`"
