@@ -110,7 +110,9 @@ class TestPlannedStops:
         def push():
             while not over.is_set():
                 now = int(time.time() * 1000)
-                jobs = [{**JOB, "jid": secrets.token_hex(12), "created_at": now, "enqueued_at": now} for _ in range(5)]
+                jobs = [
+                    {**JOB, "jid": secrets.token_hex(12), "created_at": now, "enqueued_at": now} for _number in range(5)
+                ]
                 instance.redis("LPUSH", "queue:default", *map(json.dumps, jobs))
                 pushed.extend(jobs)
                 time.sleep(0.3)
