@@ -34,7 +34,7 @@ addresses, port, requests = json.loads(sys.stdin.read())
 for method, path, headers, body in requests:
     for address in addresses:
         try:
-            connection = http.client.HTTPConnection(address, port, timeout=30)
+            connection = http.client.HTTPConnection(address, port, timeout=60)
             connection.connect()
             break
         except ConnectionRefusedError:

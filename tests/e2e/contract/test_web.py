@@ -77,7 +77,8 @@ class TestHeaders:
             for part in get("/auth/sign_in").headers["content-security-policy"].split("; ")
             if " " in part
         )
-        assert f"https://{instance.domain}" in policy["img-src"].split()
+        media = instance.settings.get("S3_ALIAS_HOST") or instance.domain
+        assert f"https://{media}" in policy["img-src"].split()
 
     def test_a_profile_may_be_cached_for_seconds(self, get, owner):
         answer = get(f"/@{owner}", **HTML)
