@@ -42,7 +42,9 @@ class TestDatabase:
         done = self.rails(instance, "db:setup")
         assert done.status == 1
         # Refused for what it may do, or before that for where it may connect to.
-        assert re.search("permission denied to create database|no pg_hba.conf entry|no such database", done.stdout + done.stderr)
+        assert re.search(
+            "permission denied to create database|no pg_hba.conf entry|no such database", done.stdout + done.stderr
+        )
 
     def test_two_migrations_at_a_time_are_refused(self, instance):
         """Rails takes a lock of the session, of a number made from the database's name."""
