@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
@@ -23,6 +23,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.explain impo
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.inventory import FLEET_SETTINGS, HOST_VARIABLES
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.page import page
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.propose import propose_for
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.queues import queue_name
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
 
 _ARGUMENTS = {
@@ -50,9 +51,15 @@ class ActionModule(ActionBase):
         groups = {str(group): [str(host) for host in hosts] for group, hosts in task_vars["groups"].items()}
         hosts = {host: _variables_of(hostvars[host]) for host in groups["all"]}
         first = hostvars[groups["all"][0]] if groups["all"] else {}
+        before = _read(path) if (path := arguments["previous"] or arguments["file"]) else None
         settings = {name: _plain(first[name]) for name in (*FLEET_SETTINGS, "mastodon_price_table") if name in first}
         plan = from_inventory(
-            hosts, groups, settings, provisional=arguments["provisional"], children=_child_groups(hostvars)
+            hosts,
+            groups,
+            settings,
+            provisional=arguments["provisional"],
+            children=_child_groups(hostvars),
+            scheduler=scheduler_of(hostvars, groups.get("sidekiq", []), before),
         )
         for finding in plan.warnings:
             Display().warning(f"[{finding.constraint}] {finding.message} {finding.advice}")
@@ -60,7 +67,6 @@ class ActionModule(ActionBase):
         if plan.errors and not arguments["provisional"]:
             raise AnsibleActionFail(result["refusal"])
         result["plan"] = plan.as_mapping()
-        before = _read(path) if (path := arguments["previous"] or arguments["file"]) else None
         outside = sorted(set(hosts) - set(task_vars.get("ansible_play_hosts_all", hosts)))
         result |= self._compare(result["plan"], before, outside)
         if arguments["propose"]:
@@ -132,6 +138,19 @@ def _value_of(host: Mapping[str, Any], name: str) -> Any:
             raise
         Display().warning(f"mastodon_env of {host['inventory_hostname']} reads the plan, so the plan cannot check it.")
         return None
+
+
+def scheduler_of(hostvars: Any, names: Sequence[str], before: Mapping[str, Any] | None) -> str | None:
+    """The host whose Sidekiq serves `scheduler` now: as the hosts say in this run, else as the earlier plan has it."""
+    states = {name: hostvars[name].get("mastodon_host_state") or {} for name in names}
+    if any("schedulers" in state for state in states.values()):
+        return next((name for name, state in states.items() if state.get("schedulers")), None)
+    parts = before["hosts"] if before else {}
+    for name in names:
+        processes = (parts.get(name, {}).get("sidekiq") or {}).get("processes", [])
+        if any(queue_name(entry) == "scheduler" for process in processes for entry in process["queues"]):
+            return name
+    return None
 
 
 def _child_groups(hostvars: Any) -> dict[str, list[str]] | None:

@@ -97,6 +97,12 @@ release_archives:
   returned: always
   type: dict
   sample: {v4.6.5-0123456789-abcdef.tar.zst: 2705773-1795298806}
+schedulers:
+  description: The Sidekiq processes of the host that serve the queue C(scheduler), by their names.
+  returned: always
+  type: list
+  elements: str
+  sample: [core]
 owed:
   description: What the host owes to its services.
   returned: always
@@ -141,6 +147,7 @@ SHARED_SETTING = re.compile(
     r"^(max_(?:connections|locks_per_transaction|prepared_transactions|wal_senders|worker_processes)) = '(\d+)'$",
     re.MULTILINE,
 )
+SCHEDULER = re.compile(r"^SIDEKIQ_QUEUES=.*-q scheduler\b", re.MULTILINE)
 USERS = ("mastodon", "postgres", "redis", "www-data")
 
 
@@ -165,6 +172,7 @@ def look(root: Path) -> dict:
         "release": record(root / RELEASE_RECORD),
         "current_release": current_release(root / "opt/mastodon/current"),
         "release_archives": release_archives(root / "opt/mastodon/archives"),
+        "schedulers": schedulers(root / "etc/mastodon/sidekiq"),
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
         "swap_mb": swap_mb(root / "proc/meminfo"),
@@ -226,6 +234,11 @@ def release_archives(directory: Path) -> dict[str, str]:
     """Return the archives of a directory with their sizes in bytes and times of change, as "SIZE-SECONDS"."""
     found = {path.name: path.stat() for path in sorted(directory.glob("*.tar.zst"))}
     return {name: f"{status.st_size}-{int(status.st_mtime)}" for name, status in found.items()}
+
+
+def schedulers(folder: Path) -> list[str]:
+    """Return the names of the Sidekiq processes whose environment, a file each in a folder, has that queue."""
+    return sorted(path.stem for path in folder.glob("*.env") if SCHEDULER.search(path.read_text(encoding="utf-8")))
 
 
 def users(path: Path) -> dict[str, dict[str, str]]:

@@ -31,6 +31,7 @@ def from_inventory(
     *,
     provisional: bool = False,
     children: Mapping[str, Sequence[str]] | None = None,
+    scheduler: str | None = None,
 ) -> Plan:
     """The plan of what an inventory says.
 
@@ -39,10 +40,13 @@ def from_inventory(
     settings: inventory.FLEET_SETTINGS, all optional.
     provisional: plan hosts of unknown size or address with assumed ones, and warn, instead of refusing them.
     children: for each group its child groups, where they are known.
+    scheduler: the host whose Sidekiq serves the queue `scheduler` now, where it is known: it stays there.
     Nothing is raised for what a person can get wrong: all of it is in the findings, and hosts is then empty.
     """
     settings = settings or {}
-    fleet, found = read_inventory(hosts, groups, settings, provisional=provisional, children=children)
+    fleet, found = read_inventory(
+        hosts, groups, settings, provisional=provisional, children=children, scheduler=scheduler
+    )
     findings = [*found, *check_fleet(fleet)]
     coefficients = None
     try:

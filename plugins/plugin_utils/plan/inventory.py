@@ -79,6 +79,7 @@ def read_inventory(
     *,
     provisional: bool = False,
     children: Mapping[str, Sequence[str]] | None = None,
+    scheduler: str | None = None,
 ) -> tuple[Fleet, tuple[Finding, ...]]:
     """The fleet that the inventory describes, and what is wrong with the description.
 
@@ -88,6 +89,7 @@ def read_inventory(
     which no network uses, and is marked; otherwise it is refused by name.
     children: for each group its child groups, where they are known; otherwise the child groups of `sidekiq` are those
     whose name begins with sidekiq_.
+    scheduler: the host whose Sidekiq serves the queue `scheduler` now.
     A value that cannot be read is left out of the fleet, so the fleet is only to be used if no finding is an error.
     """
     members = {group: frozenset(names) for group, names in groups.items()}
@@ -108,7 +110,7 @@ def read_inventory(
     read, wrong = _read_settings(settings)
     builders = groups.get("builder") or groups.get("web") or ()
     return (
-        Fleet(hosts=tuple(fleet), builder=next(iter(builders), None), **read),
+        Fleet(hosts=tuple(fleet), builder=next(iter(builders), None), scheduler=scheduler, **read),
         tuple(findings + wrong),
     )
 

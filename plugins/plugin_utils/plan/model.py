@@ -75,6 +75,7 @@ class Fleet:
     """All hosts, by name, and what holds for all of them.
 
     builder: the host that builds releases and migrates the database; the first of `web` unless told.
+    scheduler: the host whose Sidekiq serves the queue `scheduler` now, where that is known.
     """
 
     hosts: tuple[Host, ...]
@@ -83,6 +84,7 @@ class Fleet:
     monthly_active_users: int | None = None
     requests_per_second: float | None = None
     builder: str | None = None
+    scheduler: str | None = None
 
     def running(self, tier: str) -> tuple[Host, ...]:
         """The hosts of a tier, in the order of their names."""

@@ -156,6 +156,8 @@ def _slots(fleet: Fleet, processes: Mapping[str, int]) -> dict[str, list[Slot]]:
     }
     by_hand = {queue_name(entry) for parts in slots.values() for slot in parts for entry in slot.queues}
     free = [host for host in hosts if not host.overrides.sidekiq_queues]
+    # The first process of the split serves `scheduler`, which stays where it is when hosts join.
+    free.sort(key=lambda host: host.name != fleet.scheduler)
     shared = iter(split(sum(processes[host.name] for host in free), scheduler="scheduler" not in by_hand))
     for host in free:
         slots[host.name] = numbered(islice(shared, processes[host.name]))

@@ -29,6 +29,11 @@ JOB = {"class": "ExpiredGrantsScheduler", "args": [], "queue": "default", "retry
 # Only a restart changes this setting.
 SETTINGS, BY_HAND = "/etc/postgresql/17/main/conf.d/fediops.conf", "wal_buffers = 5MB"
 CLUSTER = "postgresql@17-main.service"
+# The queues of the inventory's groups, with `scheduler` on the other host.
+MOVED = {
+    "sidekiq_default": [["default,8", "mailers,1"], ["default"]],
+    "sidekiq_federation": [["scheduler"], ["push,6", "ingress,4", "pull,2", "fasp,1"]],
+}
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +148,28 @@ class TestPlannedStops:
             run_site("--tags", "postgres")
         assert self.started(instance) != before
         assert instance.sql("SHOW wal_buffers") != ["5MB"]
+
+
+class TestTheSchedulerMoves:
+    """H19: two processes that serve `scheduler` do scheduled work twice."""
+
+    def last(self, host, unit, said):
+        """When systemd last said that of a unit, in seconds."""
+        lines = host.output("journalctl", "--quiet", "--output=short-unix", f"--unit={unit}", f"--grep=^{said} ")
+        return float(lines.splitlines()[-1].split()[0])
+
+    def test_the_old_one_stops_before_the_new_one_starts(self, instance, inventory, run_site):
+        (old,), (new,) = instance.hosts_of("sidekiq_default"), instance.hosts_of("sidekiq_federation")
+        here, there = "mastodon-sidekiq@scheduler_mailers.service", "mastodon-sidekiq@scheduler.service"
+        files = {inventory / f"group_vars/{group}.yml": lists for group, lists in MOVED.items()}
+        before = {path: path.read_text() for path in files}
+        try:
+            for path, lists in files.items():
+                path.write_text(json.dumps({"sidekiq_queues": lists}))
+            run_site("--tags", "sidekiq")
+            assert self.last(old, here, "Stopped") <= self.last(new, there, "Starting")
+        finally:
+            for path, text in before.items():
+                path.write_text(text)
+            run_site("--tags", "sidekiq")
+        assert self.last(new, there, "Stopped") <= self.last(old, here, "Starting")

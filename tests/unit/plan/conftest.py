@@ -41,7 +41,7 @@ def plan_fleet():
     10.0.0.1 and upwards in the order of the hosts.
     """
 
-    def plan(hosts, settings=None, provisional=False, children=None, **common):
+    def plan(hosts, settings=None, provisional=False, children=None, scheduler=None, **common):
         variables, groups = {}, {"all": list(hosts)}
         for number, (name, (vcpus, memory_mb, said, *own)) in enumerate(hosts.items(), start=1):
             size = {"vm_vcpus": vcpus, "vm_memory_mb": memory_mb, "vm_address": f"10.0.0.{number}"}
@@ -51,6 +51,8 @@ def plan_fleet():
             for group in dict.fromkeys([*words, *parents]):
                 groups.setdefault(group, []).append(name)
         settings = {"mastodon_s3_enabled": True, **(settings or {})}
-        return from_inventory(variables, groups, settings, provisional=provisional, children=children)
+        return from_inventory(
+            variables, groups, settings, provisional=provisional, children=children, scheduler=scheduler
+        )
 
     return plan

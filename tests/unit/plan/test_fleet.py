@@ -493,6 +493,17 @@ class TestQueues:
         ]
         assert names == ["scheduler", "default", "ingress", "push", "pull", "default"]
 
+    def test_the_scheduler_stays_where_it_is_when_a_host_joins(self, plan_fleet):
+        hosts = POOLED | {"work1": (2, 7946, "sidekiq"), "early": (2, 7946, "sidekiq")}
+        for scheduler in ("early", "work1"):
+            plan = plan_fleet(hosts, scheduler=scheduler)
+            assert found(plan) == []
+            queues = [process["queues"] for process in sizes(plan, scheduler)["sidekiq"]["processes"]]
+            assert any("scheduler" in entry for entries in queues for entry in entries)
+
+    def test_a_scheduler_that_is_gone_goes_to_another(self, plan_fleet):
+        assert found(plan_fleet(POOLED | {"work2": (2, 7946, "sidekiq")}, scheduler="gone")) == []
+
     def test_a_scheduler_by_hand_leaves_the_split_without(self, plan_fleet):
         hosts = POOLED | {"work2": (1, 3972, "sidekiq sidekiq_cron", {"sidekiq_queues": ["scheduler", "mailers"]})}
         plan = plan_fleet(hosts)

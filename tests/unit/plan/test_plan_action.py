@@ -12,6 +12,7 @@ from pathlib import Path
 import ansible_collections.fediops.mastodon.plugins.plugin_utils.plan as library
 import pytest
 import yaml
+from ansible_collections.fediops.mastodon.plugins.action.plan import scheduler_of
 
 COLLECTIONS = str(Path(library.__file__).parents[6])
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
@@ -268,3 +269,24 @@ def test_a_plan_that_cannot_be_kept_is_told_with_what_to_set(run, tmp_path):
     assert f"{tmp_path}/in_the_way" in told(done)
     assert "nothing was changed. Set mastodon_plan_file" in told(done)
     assert result is None
+
+
+EARLIER = {"hosts": {"work1": {"sidekiq": {"processes": [{"queues": ["default,8", "scheduler,1"]}]}}, "web1": {}}}
+
+
+class TestWhereTheSchedulerIs:
+    """The hosts say it; where none was asked, the earlier plan does."""
+
+    def of(self, states, before=EARLIER):
+        hostvars = {name: {"mastodon_host_state": state} if state else {} for name, state in states.items()}
+        return scheduler_of(hostvars, list(states), before)
+
+    def test_hosts_are_believed(self):
+        assert self.of({"work1": {"schedulers": []}, "work2": {"schedulers": ["core"]}}) == "work2"
+
+    def test_new_hosts_have_none_whatever_the_plan_said(self):
+        assert self.of({"work1": {"schedulers": []}}) is None
+
+    def test_the_earlier_plan_is_asked_where_no_host_was(self):
+        assert self.of({"work1": None, "work2": None}) == "work1"
+        assert self.of({"work1": None}, before=None) is None

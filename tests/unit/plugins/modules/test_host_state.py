@@ -49,6 +49,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "release": None,
         "current_release": None,
         "release_archives": {},
+        "schedulers": [],
         "owed": [],
         "users": {},
         "swap_mb": None,
@@ -161,3 +162,9 @@ def test_data_without_a_control_file_are_not_taken_for_none(tmp_path):
     put(tmp_path, "var/lib/postgresql/17/main/PG_VERSION", "17\n")
     with pytest.raises(ValueError, match="no control file"):
         host_state.postgres(tmp_path)
+
+
+def test_processes_that_serve_the_scheduler_are_named(tmp_path):
+    put(tmp_path, "etc/mastodon/sidekiq/core.env", 'DB_POOL=5\nSIDEKIQ_QUEUES="-q default,8 -q scheduler,1"\n')
+    put(tmp_path, "etc/mastodon/sidekiq/federation.env", 'SIDEKIQ_QUEUES="-q push,6 -q ingress,4"\n')
+    assert host_state.look(tmp_path)["schedulers"] == ["core"]
