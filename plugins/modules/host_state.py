@@ -76,6 +76,10 @@ components:
       description: C(installed).
       type: dict
       sample: {installed: true}
+    haproxy:
+      description: C(installed).
+      type: dict
+      sample: {installed: false}
     ruby:
       description: C(installed), the distribution's, and C(versions), those below C(/opt/ruby).
       type: dict
@@ -163,6 +167,7 @@ def look(root: Path) -> dict:
                 "record": record(root / REDIS_RECORD),
             },
             "nginx": {"installed": (root / "usr/sbin/nginx").exists()},
+            "haproxy": {"installed": (root / "usr/sbin/haproxy").exists()},
             "ruby": {
                 "installed": (root / "usr/bin/ruby").exists(),
                 "versions": sorted(path.parts[-3] for path in root.glob("opt/ruby/*/bin/ruby")),

@@ -214,12 +214,14 @@ def carry_out(module: AnsibleModule, steps: dict[str, list[str]], now: dict[str,
     if missing:
         raise UnitError(f"{', '.join(missing)}: no such unit here, or it is masked; is its package installed?")
     failed = [name for name in steps["started"] if now[name]["ActiveState"] == "failed"]
-    complaints = []
+    complaints, hopeful = [], []
     for verb, units in [("reset-failed", failed), *((VERBS[outcome], units) for outcome, units in steps.items())]:
         rc, _out, err = module.run_command(["systemctl", verb, "--", *units]) if units else (0, "", "")
         if rc != 0:
-            complaints.append(err.strip() or f"systemctl {verb} failed")
+            # A unit that starts itself again may be up all the same in the end.
+            (hopeful if verb in ("start", "restart") else complaints).append(err.strip() or f"systemctl {verb} failed")
     down = not_up(module, acted, module.params["wait_seconds"])
+    complaints += hopeful if down else []
     if down or not complaints:
         done = [name for name in steps["stopped"] + acted if name not in down]
         debts_here = owed.Owed(module.params["state_directory"])

@@ -43,6 +43,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
             "postgres": {"installed": False, "data": False, "versions": [], **NO_CLUSTER},
             "redis": {"installed": False, "data": False, "record": None},
             "nginx": {"installed": False},
+            "haproxy": {"installed": False},
             "ruby": {"installed": False, "versions": []},
         },
         "instance": None,

@@ -18,10 +18,11 @@ MISSING = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dea
 
 
 class Host:
-    """systemctl and journalctl in memory: a unit in ``broken`` never comes up."""
+    """systemctl and journalctl in memory: a unit in ``broken`` never comes up, one in ``slow`` at its second try."""
 
     def __init__(self, tmp_path, **known):
         self.known, self.broken, self.calls, self.check_mode = copy.deepcopy(known), set(), [], False
+        self.slow = set()
         self.state, self.owed = tmp_path, Owed(str(tmp_path))
 
     def run(self, *wanted, check_mode=False, **options):
@@ -53,7 +54,8 @@ class Host:
                 unit["ActiveState"] = "inactive"
             elif verb in ("enable", "disable"):
                 unit["UnitFileState"] = f"{verb}d"
-        return 0, "", ""
+        refused = self.slow.intersection(names) if verb in ("start", "restart", "reload-or-restart") else set()
+        return (1, "", f"Job for {refused.pop()} failed") if refused else (0, "", "")
 
     def show(self, names):
         # A pattern is answered with what runs, a name always.
@@ -95,6 +97,22 @@ def test_a_unit_that_is_started_anyway_is_not_restarted_and_owes_nothing_any_mor
     host.owed.add({"restart a.service", "reload a.service", "restart other.service"})
     assert "restarted" not in host.run("a")
     assert host.owed.pending() == {"restart other.service"}
+
+
+def test_a_unit_that_comes_up_by_itself_after_a_failed_start_is_up(tmp_path):
+    host = Host(tmp_path, **{"a.service": DOWN})
+    host.slow.add("a.service")
+    assert host.run("a")["started"] == ["a.service"]
+    assert host.run("a") == {}
+
+
+def test_a_reload_that_fails_is_told_though_the_unit_is_up(tmp_path):
+    host = Host(tmp_path, **{"a.service": UP})
+    host.slow.add("a.service")
+    host.owed.add({"reload a.service"})
+    with pytest.raises(units.UnitError, match=r"Job for a[.]service failed"):
+        host.run("a")
+    assert host.owed.pending() == {"reload a.service"}
 
 
 def test_what_is_owed_is_done_once_for_all_units_and_struck_out(tmp_path):
