@@ -132,33 +132,37 @@ class TestAWebHostDies:
         assert {f"{mark} {number}" for number, status in answers.items() if status == 200} <= set(found)
 
 
+@pytest.fixture(scope="class")
+def configure(run_site):
+    """Run the role with other settings; afterwards it is as before."""
+
+    def run(**settings):
+        narrow = {"nginx_own_networks": ["127.0.0.0/8"], "nginx_fleet_addresses": {}, **settings}
+        return run_site("--tags", "nginx", "-e", json.dumps(narrow))
+
+    yield run
+    run_site("--tags", "nginx")
+
+
+@pytest.fixture(scope="class")
+def limited(configure):
+    configure(nginx_rate_limit_requests_per_second=1, nginx_rate_limit_burst_requests=5)
+
+
+@pytest.fixture(scope="class")
+def behind_a_cdn(configure, edge):
+    """This machine is the CDN: in the fleet's network it has the first address."""
+    network = ipaddress.ip_network(f"{edge.box['address']}/24", strict=False)
+    configure(mastodon_cdn_enabled=True, mastodon_cdn_networks=[f"{network[1]}/32"])
+
+
+@pytest.fixture(scope="class")
+def past_a_cdn(configure):
+    configure(mastodon_cdn_enabled=True, mastodon_cdn_networks=["192.0.2.0/24"])
+
+
 class TestStrangers:
     """What nginx does with people from elsewhere; all of them come from one address of the fleet's own network here."""
-
-    @pytest.fixture(scope="class")
-    def configure(self, run_site):
-        """Run the role with other settings; afterwards it is as before."""
-
-        def run(**settings):
-            narrow = {"nginx_own_networks": ["127.0.0.0/8"], "nginx_fleet_addresses": {}, **settings}
-            return run_site("--tags", "nginx", "-e", json.dumps(narrow))
-
-        yield run
-        run_site("--tags", "nginx")
-
-    @pytest.fixture(scope="class")
-    def limited(self, configure):
-        configure(nginx_rate_limit_requests_per_second=1, nginx_rate_limit_burst_requests=5)
-
-    @pytest.fixture(scope="class")
-    def behind_a_cdn(self, configure, edge):
-        """This machine is the CDN: in the fleet's network it has the first address."""
-        network = ipaddress.ip_network(f"{edge.box['address']}/24", strict=False)
-        configure(mastodon_cdn_networks=[f"{network[1]}/32"])
-
-    @pytest.fixture(scope="class")
-    def past_a_cdn(self, configure):
-        configure(mastodon_cdn_networks=["192.0.2.0/24"])
 
     def test_who_asks_too_often_is_told_to_wait(self, limited, edge):
         answers = [edge.ask("/api/v1/instance") for _number in range(20)]
