@@ -173,3 +173,4 @@ class TestTheSchedulerMoves:
                 path.write_text(text)
             run_site("--tags", "sidekiq")
         assert self.last(new, there, "Stopped") <= self.last(old, here, "Starting")
+        assert run_site("--tags", "sidekiq").changed == []
