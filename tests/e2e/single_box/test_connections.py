@@ -6,18 +6,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from contextlib import contextmanager
 
 from e2e.instance import wait_until
+from e2e.locked import processed, statuses_locked
 
-HELD_SECONDS = 60
-# Whoever reads a status waits for this, holding a connection; it ends by itself.
-HOLD = f"""
-BEGIN;
-LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE;
-SELECT 'held';
-SELECT pg_sleep({HELD_SECONDS});
-"""
 # Runs inside the host: so many requests at once, and the status of each.
 REQUESTS = """
 import concurrent.futures, http.client, json, sys
@@ -34,20 +26,6 @@ with concurrent.futures.ThreadPoolExecutor(count) as pool:
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon' AND wait_event_type = 'Lock'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon'"
 LOG = "cat /var/log/postgresql/*.log"
-
-
-@contextmanager
-def statuses_locked(instance):
-    """Lock the table that nearly everything reads, from a connection of PostgreSQL's own administrator."""
-    holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
-    holder.stdin.write(HOLD)
-    holder.stdin.close()
-    assert holder.stdout.readline().strip() == "held"
-    try:
-        yield
-    finally:
-        instance.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-        holder.wait(timeout=30)
 
 
 def push_jobs(instance, plan):
@@ -81,10 +59,6 @@ def begin_requests(instance, count):
     requests.stdin.write(json.dumps([count, "/api/v1/timelines/public", headers]))
     requests.stdin.close()
     return requests
-
-
-def processed(instance):
-    return int((instance.redis("get", "stat:processed") or ["0"])[0] or 0)
 
 
 def test_all_threads_at_once_find_a_connection(instance, plan, host):

@@ -7,19 +7,12 @@ import json
 import secrets
 import time
 from collections import defaultdict
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from e2e.instance import wait_until
+from e2e.locked import processed, statuses_locked
 
-HELD_SECONDS = 60
-# Whoever reads a status waits for this, holding a connection; it ends by itself.
-HOLD = f"""
-BEGIN;
-LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE;
-SELECT 'held';
-SELECT pg_sleep({HELD_SECONDS});
-"""
 # Runs inside a host: so many requests at once for each path, and the status of each.
 REQUESTS = """
 import concurrent.futures, http.client, json, sys
@@ -35,9 +28,6 @@ with concurrent.futures.ThreadPoolExecutor(count * len(paths)) as pool:
 """
 # The one reads from the primary, the other from the replica.
 PATHS = ["/api/v1/timelines/public", "/api/v1/timelines/home"]
-# Replicas learn of a lock with the next transaction that is written.
-WRITE = "SELECT pg_logical_emit_message(true, 'test', '')"
-LOCKED = "SELECT count(*) FROM pg_locks WHERE relation = 'statuses'::regclass AND mode = 'AccessExclusiveLock'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon' AND backend_type = 'client backend'"
 FATAL = "cat /var/log/postgresql/*.log | grep -c FATAL || true"
 COMPLAINTS = (
@@ -71,23 +61,6 @@ def poolers(hosts_of):
     return [Pooler(host) for host in hosts_of("pgbouncer")]
 
 
-@contextmanager
-def statuses_locked(instance):
-    """Lock the table that nearly everything reads, on replicas too, as PostgreSQL's own administrator."""
-    holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
-    holder.stdin.write(HOLD)
-    holder.stdin.close()
-    assert holder.stdout.readline().strip() == "held"
-    try:
-        instance.sql(WRITE)
-        for host in instance.hosts_of("postgres_replica"):
-            wait_until(lambda host=host: host.sql(LOCKED) == ["1"], 15, f"the lock on {host.name}")
-        yield
-    finally:
-        instance.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-        holder.wait(timeout=30)
-
-
 def threads(hosts, plan_of, what):
     """How many threads each host has."""
     if what == "sidekiq":
@@ -117,10 +90,6 @@ def begin_requests(instance, host, count, token):
     requests.stdin.write(json.dumps([host.address, count, PATHS, headers]))
     requests.stdin.close()
     return requests
-
-
-def processed(instance):
-    return int((instance.redis("GET", "stat:processed") or ["0"])[0] or 0)
 
 
 def busy(poolers):

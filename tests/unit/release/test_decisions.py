@@ -38,7 +38,7 @@ def decide(path, cases):
         text = json.dumps({"release_repo": SOURCE["repo"], "release_version": SOURCE["version"], **variables})
         tasks.append({
             "vars": json.loads(text.replace('"SHAPE"', '"{{ __release_shape }}"')),
-            "ansible.builtin.copy": {"dest": str(path / name), "content": "{{ (%s) | to_json }}" % expression},  # noqa: UP031
+            "ansible.builtin.copy": {"dest": str(path / name), "content": "{{ (" + expression + ") | to_json }}"},
         })  # fmt: skip
     path.joinpath("play.yml").write_text(json.dumps([{
         "hosts": "localhost",

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A table that nearly everything reads, locked: whoever asks for it holds a connection and waits."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from e2e.instance import wait_until
+
+HELD_SECONDS = 60
+# Whoever reads a status waits for this, holding a connection; it ends by itself.
+HOLD = f"""
+BEGIN;
+LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE;
+SELECT 'held';
+SELECT pg_sleep({HELD_SECONDS});
+"""
+# Replicas learn of a lock with the next transaction that is written.
+WRITE = "SELECT pg_logical_emit_message(true, 'test', '')"
+LOCKED = "SELECT count(*) FROM pg_locks WHERE relation = 'statuses'::regclass AND mode = 'AccessExclusiveLock'"
+
+
+@contextmanager
+def statuses_locked(instance):
+    """Lock the table that nearly everything reads, on replicas too, as PostgreSQL's own administrator."""
+    holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
+    holder.stdin.write(HOLD)
+    holder.stdin.close()
+    assert holder.stdout.readline().strip() == "held"
+    try:
+        instance.sql(WRITE)
+        for host in instance.hosts_of("postgres_replica"):
+            wait_until(lambda host=host: host.sql(LOCKED) == ["1"], 15, f"the lock on {host.name}")
+        yield
+    finally:
+        instance.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        holder.wait(timeout=30)
+
+
+def processed(instance):
+    """How many jobs Sidekiq has done, since ever."""
+    return int((instance.redis("GET", "stat:processed") or ["0"])[0] or 0)
