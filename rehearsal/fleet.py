@@ -123,8 +123,7 @@ def show_declared_plan(state: State) -> None:
 
 def ansible_playbook(state: State, *arguments: str | Path) -> None:
     """Run a playbook on the rehearsal's inventory, its output shown. Raises RehearsalError when it fails."""
-    plan_file = json.dumps({"mastodon_plan_file": str(state.plan)})
-    argv = [BIN / "ansible-playbook", "-i", state.inventory, "-e", plan_file, *arguments]
+    argv = [BIN / "ansible-playbook", "-i", state.inventory, *arguments]
     with step(f"ansible-playbook {Path(arguments[0]).name}"):
         status = subprocess.run(argv, env=state.environment(), cwd=CHECKOUT, check=False).returncode
         if status:

@@ -229,6 +229,8 @@ def host_variables(
         "mastodon_cdn_enabled": False,
         "mastodon_cdn_host": "",
         "mastodon_cdn_networks": [],
+        # The same for whoever runs a playbook, so that each plan is compared with the last.
+        "mastodon_plan_file": str(state.plan),
         **object_storage(state, settings),
         "mastodon_search_enabled": False,
         "mastodon_sso_enabled": False,

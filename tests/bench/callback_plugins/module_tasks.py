@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Count, for each host, the tasks that ran a module there."""
+"""Count, for each task, the modules that it ran on each host."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
@@ -20,7 +20,7 @@ ON_THE_CONTROL_MACHINE = {
 
 
 class CallbackModule(CallbackBase):
-    """Writes {host: tasks} to the file that MODULE_TASKS_FILE names."""
+    """Writes [{host: modules}, ...], a task each in the run's order, to the file that MODULE_TASKS_FILE names."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -29,7 +29,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
-        self.tasks = Counter()
+        self.tasks = defaultdict(Counter)
 
     def count(self, result):
         """Count what one task did on one host; every item of a loop is a module of its own."""
@@ -37,9 +37,8 @@ class CallbackModule(CallbackBase):
         if task.resolved_action in ON_THE_CONTROL_MACHINE or task.delegate_to in ("localhost", "127.0.0.1"):
             return
         items = result.result.get("results") if task.loop else None
-        self.tasks[result.host.get_name()] += (
-            len([i for i in items if not i.get("skipped")]) if items is not None else 1
-        )
+        ran = len([i for i in items if not i.get("skipped")]) if items is not None else 1
+        self.tasks[task._uuid][result.host.get_name()] += ran
 
     def v2_runner_on_ok(self, result):
         """Count a task that succeeded."""
@@ -51,4 +50,4 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats):
         """Write the counts."""
-        Path(os.environ["MODULE_TASKS_FILE"]).write_text(json.dumps(self.tasks), encoding="utf-8")
+        Path(os.environ["MODULE_TASKS_FILE"]).write_text(json.dumps(list(self.tasks.values())), encoding="utf-8")

@@ -26,9 +26,8 @@ print(connection.getresponse().status)
 """
 # A job that only the primary can do, and that is not tried again.
 JOB = {"class": "ExpiredGrantsScheduler", "args": [], "queue": "default", "retry": False}
-# Only a restart changes this setting.
-SETTINGS, BY_HAND = "/etc/postgresql/17/main/conf.d/fediops.conf", "wal_buffers = 5MB"
-CLUSTER = "postgresql@17-main.service"
+# A standby must never have less of it than its primary; only a restart changes it.
+SHARED, MORE = "max_connections", 10
 # The queues of the inventory's groups, with `scheduler` on the other host.
 MOVED = {
     "sidekiq_default": [["default,8", "mailers,1"], ["default"]],
@@ -136,18 +135,31 @@ class TestPlannedStops:
         wait_until(lambda: count("processed") - done >= len(pushed), 90, f"the end of {len(pushed)} jobs")
         assert count("failed") == failed
 
-    def started(self, instance):
-        return instance.sql("SELECT pg_postmaster_start_time()")
+    def in_force(self, instance, planned):
+        """Both databases have that many connections, the replica follows; when each was started, in seconds."""
+        (replica,) = instance.hosts_of("postgres_replica")
+        streams = "SELECT state FROM pg_stat_replication"
+        wait_until(lambda: instance.sql(streams) == ["streaming"], BACK_SECONDS, f"{replica.name} follows")
+        asked = f"SELECT current_setting('{SHARED}'), extract(epoch FROM pg_postmaster_start_time())"
+        said = {host.name: host.sql(asked)[0].split("|") for host in (instance.primary, replica)}
+        assert {value for value, _started in said.values()} == {str(planned)}
+        return [float(started) for _value, started in said.values()]
 
-    def test_jobs_survive_a_restart_of_the_primary(self, instance, run_site):
-        instance.primary.shell(f"echo '{BY_HAND}' >> {SETTINGS}; systemctl restart {CLUSTER}")
-        assert instance.sql("SHOW wal_buffers") == ["5MB"]
-        wait_until(lambda: instance.client().get("/health").status_code == 200, BACK_SECONDS, "the instance again")
-        before = self.started(instance)
-        with self.jobs(instance):
-            run_site("--tags", "postgres")
-        assert self.started(instance) != before
-        assert instance.sql("SHOW wal_buffers") != ["5MB"]
+    def test_jobs_survive_restarts_of_the_primary(self, instance, run_site, plan_of):
+        planned = plan_of(instance.primary.name)["postgres"]["settings"][SHARED]
+        more = {"postgres_extra_settings": {SHARED: planned + MORE}}
+        before = self.in_force(instance, planned)
+        try:
+            with self.jobs(instance):
+                run_site("--tags", "postgres", "-e", json.dumps(more))
+            primary, replica = self.in_force(instance, planned + MORE)
+            # Raised on the standby first, and lowered there last: otherwise it would not start, or stop.
+            assert max(before) < replica < primary
+        finally:
+            with self.jobs(instance):
+                run_site("--tags", "postgres")
+        again = self.in_force(instance, planned)
+        assert primary < again[0] < again[1]
 
 
 class TestTheSchedulerMoves:

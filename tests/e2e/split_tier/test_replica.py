@@ -15,6 +15,8 @@ CLUSTER = "postgresql@17-main.service"
 READS = 10
 COUNTED_SECONDS = 11
 OUT_SECONDS, BACK_SECONDS = 60, 90
+# Of 16 MB each, more than the primary is told to keep.
+WAL_FILES = 4
 PATHS = ["/api/v1/timelines/home", "/api/v1/notifications"]
 SCANS = "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'statuses'"
 
@@ -129,3 +131,53 @@ def test_replica_that_lags_is_taken_out(client, instance, replica):
             )
         finally:
             replica.sql("SELECT pg_wal_replay_resume()")
+
+
+class TestFellTooFarBehind:
+    """The primary keeps what a replica lacks up to a limit; beyond it the replica's data are made anew by a command."""
+
+    @pytest.fixture(scope="class")
+    def behind(self, instance, replica):
+        """The replica after an absence for which the primary did not keep enough."""
+        replica.output("systemctl", "stop", CLUSTER)
+        instance.primary.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        instance.primary.sql("SELECT pg_reload_conf()")
+        for _number in range(WAL_FILES):
+            # A file of WAL that holds something, and the next one.
+            instance.primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+        instance.primary.sql("CHECKPOINT")
+        instance.primary.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        instance.primary.sql("SELECT pg_reload_conf()")
+        assert instance.sql("SELECT wal_status FROM pg_replication_slots") == ["lost"]
+        replica.output("systemctl", "start", CLUSTER)
+        return replica
+
+    @pytest.fixture(scope="class")
+    def named(self, behind, run_site):
+        """What a run says of it."""
+        return run_site("--tags", "postgres")
+
+    def test_a_run_names_it_and_changes_nothing(self, named, behind):
+        assert named.changed == []
+        assert f"{behind.name} fell so far behind" in " ".join(named.output.split())
+        assert f"rebuild_replica -i INVENTORY -e host={behind.name}" in " ".join(named.output.split())
+
+    def test_nobody_notices(self, named, client, instance, behind):
+        with nothing_is_noticed(instance):
+            number = post(client)
+            wait_until(lambda: number in at_home(client), OUT_SECONDS, "a status that only the primary has")
+            time.sleep(10)
+
+    @pytest.mark.parametrize("host", ["", "db9"])
+    def test_only_a_replica_is_made_anew(self, named, fleet, host):
+        run = fleet.command("run", "playbooks/rebuild_replica.yml", "-e", f"host={host}", check=False)
+        assert run.status != 0
+        assert run.changed == []
+        assert "Name one by `-e host=NAME`" in " ".join(run.output.split())
+
+    def test_is_made_anew_by_a_command(self, named, behind, client, instance, fleet, run_site):
+        with nothing_is_noticed(instance):
+            fleet.command("run", "playbooks/rebuild_replica.yml", "-e", f"host={behind.name}")
+        assert instance.sql("SELECT wal_status, active FROM pg_replication_slots") == ["reserved|t"]
+        wait_until_read_on(behind, client, BACK_SECONDS)
+        assert run_site("--tags", "postgres").changed == []
