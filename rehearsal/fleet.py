@@ -41,7 +41,9 @@ def up(state: State, arguments: argparse.Namespace) -> None:
     settings = overlay.read_settings(state.new, state)
     sizes = overlay.scale(settings.sizes, machine.vcpus(), machine.memory_mb()[0])
     if (app := state.read().get("app", arguments.app)) != arguments.app:
-        raise RehearsalError(f"This rehearsal is of {app}, and another application wants empty hosts: make down first.")
+        raise RehearsalError(
+            f"This rehearsal is of {app}, and another application wants empty hosts: {state.command_down} first."
+        )
     require_room(state, settings, arguments.https_port)
 
     engine.ensure()
@@ -204,8 +206,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = parse_arguments(words)
+    state = State(arguments.state, getattr(arguments, "name", None))
     try:
-        state = State(arguments.state, getattr(arguments, "name", None))
         if arguments.function in (deploy, run_playbook) and not state.inventory.is_dir():
             raise RehearsalError(f"There is no rehearsal in {state.folder}; make one: make rehearse")
         if arguments.function in (down, status) and not state.lock.is_file():
@@ -216,7 +218,8 @@ def main(words: list[str] | None = None) -> int:
     except RehearsalError as error:
         return stop(error)
     except KeyboardInterrupt:
-        return stop(RehearsalError("interrupted. Run the same command again to go on, or make down to remove it."))
+        again = f"Run the same command again to go on, or {state.command_down} to remove it."
+        return stop(RehearsalError(f"interrupted. {again}"))
     return 0
 
 

@@ -67,6 +67,11 @@ class State:
         return f"{word[:24]}-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:4]}"
 
     @property
+    def command_down(self) -> str:
+        """What a person types to remove it."""
+        return "make down" if self.folder == CHECKOUT / ".rehearsal" else f"make down STATE={self.folder}"
+
+    @property
     def control_path_dir(self) -> Path:
         """Where connections are kept open: short, as sockets want it, and no other fleet's, as addresses recur."""
         return Path.home() / ".ansible/cp" / hashlib.sha256(self.name.encode()).hexdigest()[:8]

@@ -190,13 +190,14 @@ def plan(plan_of, box):
 
 
 def record_by_name(state, tests, arguments):
-    """Add a line to tests/results/mastodon.jsonl where Mastodon itself was tested: date, commit, version, what, how."""
-    mastodon = json.loads((state / "fleet.json").read_text())["app"] == "mastodon"
-    release = Fleet(state).release() if mastodon else None
+    """Add a line to tests/results/mastodon.jsonl where Mastodon itself was tested: inventory, version, Ruby, what."""
+    made = json.loads((state / "fleet.json").read_text())
+    release = Fleet(state).release() if made["app"] == "mastodon" else None
     if release is None:
         return
     what = [os.path.relpath(argument, CHECKOUT) for argument in arguments]
-    record("mastodon", {**release, "what": what, "passed": tests})
+    inventory = Path(made["source"]).name
+    record("mastodon", {"inventory": inventory, **release, "what": what, "passed": tests})
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -133,29 +133,31 @@ def test_replica_that_lags_is_taken_out(client, instance, replica):
             replica.sql("SELECT pg_wal_replay_resume()")
 
 
+@pytest.fixture(scope="module")
+def behind(instance, replica):
+    """The replica after an absence for which the primary did not keep enough."""
+    replica.output("systemctl", "stop", CLUSTER)
+    instance.primary.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    instance.primary.sql("SELECT pg_reload_conf()")
+    for _number in range(WAL_FILES):
+        # A file of WAL that holds something, and the next one.
+        instance.primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+    instance.primary.sql("CHECKPOINT")
+    instance.primary.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+    instance.primary.sql("SELECT pg_reload_conf()")
+    assert instance.sql("SELECT wal_status FROM pg_replication_slots") == ["lost"]
+    replica.output("systemctl", "start", CLUSTER)
+    return replica
+
+
+@pytest.fixture(scope="module")
+def named(behind, run_site):
+    """What a run says of a replica that fell behind."""
+    return run_site("--tags", "postgres")
+
+
 class TestFellTooFarBehind:
     """The primary keeps what a replica lacks up to a limit; beyond it the replica's data are made anew by a command."""
-
-    @pytest.fixture(scope="class")
-    def behind(self, instance, replica):
-        """The replica after an absence for which the primary did not keep enough."""
-        replica.output("systemctl", "stop", CLUSTER)
-        instance.primary.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
-        instance.primary.sql("SELECT pg_reload_conf()")
-        for _number in range(WAL_FILES):
-            # A file of WAL that holds something, and the next one.
-            instance.primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
-        instance.primary.sql("CHECKPOINT")
-        instance.primary.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
-        instance.primary.sql("SELECT pg_reload_conf()")
-        assert instance.sql("SELECT wal_status FROM pg_replication_slots") == ["lost"]
-        replica.output("systemctl", "start", CLUSTER)
-        return replica
-
-    @pytest.fixture(scope="class")
-    def named(self, behind, run_site):
-        """What a run says of it."""
-        return run_site("--tags", "postgres")
 
     def test_a_run_names_it_and_changes_nothing(self, named, behind):
         assert named.changed == []

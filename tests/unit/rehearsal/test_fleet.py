@@ -462,7 +462,7 @@ class TestRefusals:
         with state.locked():
             state.write(app="mastodon")
         assert self.up(state, inventory, "--app", "calf") == 1
-        assert "make down first" in capsys.readouterr().err
+        assert f"make down STATE={state.folder} first" in capsys.readouterr().err
 
     def test_a_command_without_a_rehearsal_says_how_to_make_one(self, state, capsys):
         assert fleet.main(["deploy", "--state", str(state.folder)]) == 1
