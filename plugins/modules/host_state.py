@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_state
-short_description: See what a host holds already - components, data, instance and release
+short_description: See what a host is and what it holds already - system, components, data, instance and release
 version_added: 0.1.0
 author:
   - The fediops.mastodon contributors (@fediops)
@@ -43,6 +43,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+system:
+  description:
+    - C(id), C(version), C(codename) and C(name), as C(/etc/os-release) has them; empty where there is none.
+    - C(container), the kind of container that the host is, or nothing.
+  returned: always
+  type: dict
+  sample: {id: debian, version: "13", codename: trixie, name: Debian GNU/Linux 13 (trixie), container: ""}
 components:
   description: What is installed, and whether it holds data.
   returned: always
@@ -134,6 +141,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import struct
 from pathlib import Path
 
@@ -159,6 +167,7 @@ def look(root: Path) -> dict:
     """Return the state of the host whose files lie below root. Raises ValueError for a record that is no JSON."""
     redis = root / "var/lib/redis"
     return {
+        "system": system(root),
         "components": {
             "postgres": postgres(root),
             "redis": {
@@ -183,6 +192,18 @@ def look(root: Path) -> dict:
         "swap_mb": swap_mb(root / "proc/meminfo"),
         "ssh_port": ssh_port(root / "proc", os.getpid()),
     }
+
+
+def system(root: Path) -> dict[str, str]:
+    """Return which system the host runs, and in which kind of container, as systemd found it at its start."""
+    release, container = {}, ""
+    with contextlib.suppress(FileNotFoundError):
+        lines = shlex.split((root / "etc/os-release").read_text(encoding="utf-8"), comments=True)
+        release = dict(line.split("=", 1) for line in lines if "=" in line)
+    with contextlib.suppress(FileNotFoundError):
+        container = (root / "run/systemd/container").read_text(encoding="utf-8").strip()
+    names = {"id": "ID", "version": "VERSION_ID", "codename": "VERSION_CODENAME", "name": "PRETTY_NAME"}
+    return {**{name: release.get(key, "") for name, key in names.items()}, "container": container}
 
 
 def postgres(root: Path) -> dict:

@@ -2,7 +2,8 @@
 """Measure a run of site.yml on a finished fleet against as many bare `ping` tasks on the same hosts.
 
 Pings are the floor: what connecting, sending a module and reading its answer costs on this machine, whatever a
-collection does. Each task of the run that ran a module has a ping, on those hosts on which it ran one. Prints the measurement, and adds it to tests/results/converge.jsonl with its commit and date.
+collection does. Each task of the run that ran a module has a ping, on those hosts on which it ran one. Prints the
+measurement, and adds it to tests/results/converge.jsonl with its commit and date.
 """
 
 from __future__ import annotations

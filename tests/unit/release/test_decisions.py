@@ -35,7 +35,8 @@ def decide(path, cases):
     """
     tasks = []
     for name, (expression, variables) in cases.items():
-        text = json.dumps({"release_repo": SOURCE["repo"], "release_version": SOURCE["version"], **variables})
+        source = {"release_repo": SOURCE["repo"], "release_version": SOURCE["version"], "release_system": "trixie"}
+        text = json.dumps({**source, **variables})
         tasks.append({
             "vars": json.loads(text.replace('"SHAPE"', '"{{ __release_shape }}"')),
             "ansible.builtin.copy": {"dest": str(path / name), "content": "{{ (" + expression + ") | to_json }}"},

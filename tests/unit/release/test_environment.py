@@ -21,6 +21,7 @@ BUCKET = {
     "mastodon_s3_secret_key": "a secret key",
 }
 INVENTORY = {
+    "release_system": "trixie",
     "mastodon_local_domain": "example.org",
     "mastodon_admin_email": "owner@example.org",
     "mastodon_secret_key_base": "secret key base",

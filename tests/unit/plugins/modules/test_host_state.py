@@ -17,6 +17,16 @@ CONTROL = bytes.fromhex(
     "c097740100000000c09774010000000001000000010000000100000001000000"
     "e2020000000000004d3500000100000000000000da0200000100000001000000"
 )
+# Of Ubuntu, in parts.
+OS_RELEASE = """PRETTY_NAME="Ubuntu 24.04.1 LTS"
+NAME="Ubuntu"
+VERSION_ID="24.04"
+VERSION="24.04.1 LTS (Noble Numbat)"
+VERSION_CODENAME=noble
+ID=ubuntu
+# Nobody's.
+HOME_URL=https://www.ubuntu.com/
+"""
 
 
 def put_cluster(root, version=17, name="main", next_oid=13645, timeline=1):
@@ -39,6 +49,7 @@ def put(root, path, text=""):
 
 def test_an_empty_host_holds_nothing(tmp_path):
     assert host_state.look(tmp_path) == {
+        "system": {"id": "", "version": "", "codename": "", "name": "", "container": ""},
         "components": {
             "postgres": {"installed": False, "data": False, "versions": [], **NO_CLUSTER},
             "redis": {"installed": False, "data": False, "record": None},
@@ -56,6 +67,16 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "swap_mb": None,
         "ssh_port": None,
     }
+
+
+def test_a_system_says_what_it_is(tmp_path):
+    put(tmp_path, "usr/lib/os-release", OS_RELEASE)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").symlink_to("../usr/lib/os-release")
+    put(tmp_path, "run/systemd/container", "lxc\n")
+    assert host_state.look(tmp_path)["system"] == {
+        "id": "ubuntu", "version": "24.04", "codename": "noble", "name": "Ubuntu 24.04.1 LTS", "container": "lxc",
+    }  # fmt: skip
 
 
 def test_a_living_host_is_described(tmp_path):
