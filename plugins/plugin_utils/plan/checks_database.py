@@ -317,16 +317,29 @@ def pools_are_as_large_as_wanted(fleet: Fleet, hosts: Hosts, c: Coefficients) ->
             f"{host}: the pools of each pooler are smaller than its clients ask for ({names(smaller)}): "
             f"max_connections is {have}{because}, and {needed} are needed."
         )
-        if by_hand and needed <= backends(plan, c):
+        if by_hand:
             on = _with_those_that_follow(fleet, plan.host, needed)
             advice = f"Set postgres_max_connections: {needed} or more on {names(on)}, or leave it out.{lower}"
             found.append(warning("pools", on, message, advice, postgres_max_connections=needed))
+            found += [
+                _memory_first(fleet, hosts, name, needed, c) for name in on if needed > backends(hosts[name], c)
+            ]
         else:
             memory_mb = memory_for_backends(fleet, hosts, plan, c, needed)
-            left_out = "leave postgres_max_connections out, and " if by_hand else ""
-            advice = f"{left_out}give {host} vm_memory_mb: {memory_mb} or more.{lower}"
-            found.append(warning("pools", (host,), message, advice[0].upper() + advice[1:], vm_memory_mb=memory_mb))
+            advice = f"Give {host} vm_memory_mb: {memory_mb} or more.{lower}"
+            found.append(warning("pools", (host,), message, advice, vm_memory_mb=memory_mb))
     return found
+
+
+def _memory_first(fleet: Fleet, hosts: Hosts, name: str, needed: int, c: Coefficients) -> Finding:
+    """A host that has not the memory for connections that are advised."""
+    memory_mb = memory_for_backends(fleet, hosts, hosts[name], c, needed)
+    message = (
+        f"{name}: {needed} backends of PostgreSQL take {needed * c.postgres_idle_backend_mb} MB even when idle, and "
+        f"{backends(hosts[name], c) * c.postgres_idle_backend_mb} MB are left for them."
+    )
+    advice = f"Give {name} vm_memory_mb: {memory_mb} or more before postgres_max_connections is {needed}."
+    return warning("pools", (name,), message, advice, vm_memory_mb=memory_mb)
 
 
 CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
