@@ -33,6 +33,7 @@ from e2e.readers import (
     wait_until_read_on,
 )
 
+COPY = "/usr/local/lib/fediops/replica_copy"
 PARTS = ["core", "replica", "cache", "sidekiq"]
 REDIS, REDIS_PORT = "redis-server.service", 6379
 # Keys of feeds and limits, of what was cached, and of Sidekiq; each is in these parts alone.
@@ -71,6 +72,27 @@ def clients(instance):
 
 
 @pytest.fixture(scope="module")
+def replicas(instance):
+    return instance.hosts_of("postgres_replica")
+
+
+@pytest.fixture(scope="module")
+def edges(summary, hosts_of):
+    return [Edge(summary, host, host.name) for host in hosts_of("nginx")]
+
+
+@pytest.fixture(scope="module")
+def through(summary, client):
+    """A client of the same person, whose every name leads to an edge."""
+
+    def lead(edge):
+        places = dict.fromkeys(summary["resolve"], edge.host.address)
+        return Client(client.url, client.ca_file, client.token, places)
+
+    return lead
+
+
+@pytest.fixture(scope="module")
 def parts(instance):
     """{part of Redis: its host}"""
     return {part: instance.host_of(f"redis_{part}") for part in PARTS}
@@ -96,10 +118,6 @@ def stopped(unit, *hosts):
 
 
 class TestReplicas:
-    @pytest.fixture(scope="class")
-    def replicas(self, instance):
-        return instance.hosts_of("postgres_replica")
-
     @pytest.mark.parametrize(("path", "table"), [(HOME, "statuses"), (NOTIFICATIONS, "notifications")])
     def test_reads_of_many_are_spread_and_none_is_on_the_primary(
         self, client, clients, instance, replicas, path, table
@@ -150,6 +168,20 @@ class TestReplicas:
                 assert scans(instance.primary) - before < READS
             finally:
                 late.sql("SELECT pg_wal_replay_resume()")
+        wait_until_read_on(replicas, clients, BACK_SECONDS)
+
+    def test_copies_are_made_at_once_while_the_primary_drops_its_log(self, clients, instance, replicas):
+        """What a copy begins with is kept for it, whatever checkpoints come before it has its connections."""
+        with nothing_is_noticed(instance):
+            copies = [host.begin(COPY, "anew") for host in replicas]
+            while any(copy.poll() is None for copy in copies):
+                instance.sql("SELECT pg_logical_emit_message(true, 'test', 'x'), pg_switch_wal()")
+                instance.sql("CHECKPOINT")
+            ends = [(copy.returncode, copy.stdout.read()) for copy in copies]
+            for host in replicas:
+                host.output("systemctl", "start", CLUSTER)
+        assert [(status, said) for status, said in ends if status] == []
+        assert instance.sql("SELECT wal_status, active FROM pg_replication_slots") == ["reserved|t" for _ in replicas]
         wait_until_read_on(replicas, clients, BACK_SECONDS)
 
 
@@ -237,21 +269,6 @@ class TestTheCacheIsAway:
 
 
 class TestEdges:
-    @pytest.fixture(scope="class")
-    def edges(self, summary, hosts_of):
-        return [Edge(summary, host, host.name) for host in hosts_of("nginx")]
-
-    @pytest.fixture(scope="class")
-    def through(self, summary, client):
-        """A client whose every name leads to an edge."""
-
-        def lead(edge):
-            return Client(
-                client.url, client.ca_file, client.token, dict.fromkeys(summary["resolve"], edge.host.address)
-            )
-
-        return lead
-
     def test_each_serves_pages_reads_and_posts(self, instance, edges, through):
         posted = []
         for edge in edges:
@@ -330,7 +347,9 @@ class TestThePlanIsInForce:
         planned = {pooler.host.name: set() for pooler in poolers}
         for host in clients:
             planned[names[plan_of(host.name)["endpoints"]["database"]["host"]]].add(host.name)
+        # With one of them no kind of host goes of which there are several.
         assert all(planned.values())
+        assert [name for name, served in planned.items() if served >= {host.name for host in hosts_of("web")}] == []
         found = {
             pooler.host.name: {names[row["addr"]] for row in pooler.show("CLIENTS") if row["addr"] in names}
             for pooler in poolers
