@@ -22,6 +22,8 @@ from e2e.scenario import Scenario
 
 # What the tests of split_tier look at, beyond several hosts.
 REPLICATED = {"postgres_replica", "pgbouncer"}
+# What the tests of wide look at, beyond several replicas and several edges.
+REDIS_PARTS = {"redis_core", "redis_replica", "redis_cache", "redis_sidekiq"}
 
 
 def pytest_addoption(parser):
@@ -70,8 +72,13 @@ def state_folder(config):
 
 def is_for(folder, found):
     """Whether the tests of a folder are for a fleet of these groups."""
-    several = len(found.get("all", ())) > 1
-    fits = {"single_box": not several, "acme": not several, "split_tier": several and found.keys() >= REPLICATED}
+    several = {group for group, hosts in found.items() if len(hosts) > 1}
+    fits = {
+        "single_box": "all" not in several,
+        "acme": "all" not in several,
+        "split_tier": "all" in several and found.keys() >= REPLICATED,
+        "wide": several >= {"nginx", "postgres_replica", "pgbouncer"} and found.keys() >= REDIS_PARTS,
+    }
     return fits.get(folder, True)
 
 

@@ -17,10 +17,14 @@ BACK_SECONDS = 120
 
 
 class Edge:
-    """The first nginx of a fleet (as summary.json has it), and the services behind it, which can be taken away."""
+    """An nginx of a fleet (as summary.json has it), and the services behind it, which can be taken away.
 
-    def __init__(self, summary: Mapping, host) -> None:
-        self.box = next(host for host in summary["hosts"].values() if "nginx" in host["groups"])
+    Without a name it is the first.
+    """
+
+    def __init__(self, summary: Mapping, host, name: str | None = None) -> None:
+        edges = {name: box for name, box in summary["hosts"].items() if "nginx" in box["groups"]}
+        self.box = edges[name or next(iter(edges))]
         self.url = summary["url"]
         self.domain = self.url.removeprefix("https://")
         self.ca_file = summary["ca_file"]

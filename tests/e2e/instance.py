@@ -193,13 +193,21 @@ class Instance:
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def redis(self, *command: str) -> list[str]:
-        """The lines that Redis answers."""
-        url = urlsplit(self.settings["REDIS_URL"])
+        """The lines that the Redis of feeds and streaming answers."""
+        return self._ask_redis(self.settings["REDIS_URL"], "redis_core", command)
+
+    def queues(self, *command: str) -> list[str]:
+        """The lines that the Redis of Sidekiq answers, which is that of feeds where it has none of its own."""
+        url = self.settings.get("SIDEKIQ_REDIS_URL")
+        return self._ask_redis(url, "redis_sidekiq", command) if url else self.redis(*command)
+
+    def _ask_redis(self, address: str, group: str, command: tuple[str, ...]) -> list[str]:
+        url = urlsplit(address)
         environment = ["env", f"REDISCLI_AUTH={url.password}"] if url.password else []
         tls = ["--tls", "--cacert", "/etc/ssl/mastodon/ca.pem"] if url.scheme == "rediss" else []
         target = ["-h", url.hostname or LOOPBACK, "-p", str(url.port or 6379), *tls]
         redis_cli = [*environment, "redis-cli", "--no-auth-warning", *target]
-        return self.host_of("redis_core").output(*redis_cli, *command).splitlines()
+        return self.host_of(group).output(*redis_cli, *command).splitlines()
 
     def sql(self, query: str) -> list[str]:
         """The rows that the application's database answers."""

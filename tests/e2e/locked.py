@@ -39,4 +39,4 @@ def statuses_locked(instance):
 
 def processed(instance):
     """How many jobs Sidekiq has done, since ever."""
-    return int((instance.redis("GET", "stat:processed") or ["0"])[0] or 0)
+    return int((instance.queues("GET", "stat:processed") or ["0"])[0] or 0)

@@ -68,22 +68,36 @@ def builder(fleet: Fleet) -> str:
     return fleet.builder or fleet.running("web")[0].name
 
 
-def spread(names: Sequence[str], places: Sequence[str]) -> dict[str, str]:
-    """The place of each name: every place gets as many as any other, or one more.
+def spread(kinds: Iterable[Sequence[str]], places: Sequence[str]) -> dict[str, str]:
+    """The place of each name: every place gets as many as any other, or one more; of each kind too.
 
-    Each name has its own order of the places, so that few move when another joins or a place goes.
+    So that a place that is away takes no kind with it of which there are several. Each name has its own order of the
+    places, so that few move when another joins or a place goes.
     """
-    each, more = divmod(len(names), len(places))
     loads: Counter[str] = Counter()
     chosen = {}
-    for name in names:
-        for place in sorted(places, key=lambda place: crc32(f"{name} {place}".encode())):
-            if loads[place] < each or (loads[place] == each and more):
-                more -= loads[place] == each
-                loads[place] += 1
-                chosen[name] = place
-                break
+    for names in kinds:
+        each, more = divmod(len(names), len(places))
+        least = min(loads[place] for place in places)
+        behind = {place for place in places if loads[place] == least}
+        # Who may get one more of this kind: first the places that have fewer of all.
+        left = {True: min(more, len(behind)), False: max(0, more - len(behind))}
+        given: Counter[str] = Counter()
+        for name in names:
+            for place in sorted(places, key=lambda place: crc32(f"{name} {place}".encode())):
+                if given[place] < each or (given[place] == each and left[place in behind]):
+                    left[place in behind] -= given[place] == each
+                    given[place] += 1
+                    chosen[name] = place
+                    break
+        loads += given
     return chosen
+
+
+def _kind(host: Host) -> str:
+    """What a host does for the application, of which another host may do the same."""
+    tier = next(tier for tier in APPLICATION if host.runs(tier))
+    return f"{tier} {host.sidekiq_group}" if tier == "sidekiq" else tier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +121,11 @@ class Routes:
         users = [host for host in fleet.hosts if host.runs(*APPLICATION)]
         poolers = fleet.running("pgbouncer")
         own = {host.name: host for host in poolers}
-        chosen = spread(
-            [host.name for host in users if host.name not in own] if poolers else [], [*own] or [fleet.primary.name]
-        )
+        kinds: dict[str, list[str]] = {}
+        for host in users if poolers else ():
+            if host.name not in own:
+                kinds.setdefault(_kind(host), []).append(host.name)
+        chosen = spread(kinds.values(), [*own])
         return cls(
             fleet=fleet,
             builder=by_name[builder(fleet)],

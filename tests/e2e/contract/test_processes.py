@@ -15,7 +15,7 @@ from e2e.instance import BOOT_SECONDS, LOOPBACK, STREAMING_PORT, plain, wait_unt
 PORT = 3999
 AWAY = {"HOST": "127.0.0.1", "PORT": "1"}
 NO_POSTGRES = {f"DB_{name}": value for name, value in AWAY.items()}
-NO_REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+NO_REDIS = dict.fromkeys(("REDIS_URL", "CACHE_REDIS_URL", "SIDEKIQ_REDIS_URL"), "redis://127.0.0.1:1/0")
 NO_READER = {f"REPLICA_DB_{name}": value for name, value in AWAY.items()}
 
 PUMA = ("bundle", "exec", "puma", "-C", "config/puma.rb")
@@ -120,8 +120,8 @@ class TestSidekiq:
     def entry(self, instance, process):
         """What a Sidekiq process says of itself in Redis: {info, quiet, beat, busy}."""
         here = process.host.output("hostname"), int(process.show("MainPID"))
-        for identity in instance.redis("SMEMBERS", "processes"):
-            values = instance.redis("HGETALL", identity)
+        for identity in instance.queues("SMEMBERS", "processes"):
+            values = instance.queues("HGETALL", identity)
             fields = dict(zip(values[::2], values[1::2], strict=True))
             info = json.loads(fields.get("info", "{}"))
             if (info.get("hostname"), info.get("pid")) == here:
@@ -162,19 +162,19 @@ class TestSidekiq:
             "created_at": 0,
             "enqueued_at": 0,
         }
-        instance.redis("LPUSH", "queue:default", json.dumps(job))
+        instance.queues("LPUSH", "queue:default", json.dumps(job))
 
         def kept():
-            return next((entry for entry in instance.redis("ZRANGE", "retry", "0", "-1") if tag in entry), None)
+            return next((entry for entry in instance.queues("ZRANGE", "retry", "0", "-1") if tag in entry), None)
 
         entry = wait_until(kept, 15, "the job among the retries")
-        instance.redis("ZREM", "retry", entry)
+        instance.queues("ZREM", "retry", entry)
         assert "uninitialized constant" in json.loads(entry)["error_message"]
 
     def test_every_queue_has_a_process(self, instance):
         listened = set()
-        for identity in instance.redis("SMEMBERS", "processes"):
-            listened |= set(json.loads(instance.redis("HGET", identity, "info")[0])["queues"])
+        for identity in instance.queues("SMEMBERS", "processes"):
+            listened |= set(json.loads(instance.queues("HGET", identity, "info")[0])["queues"])
         assert {"default", "push", "ingress", "mailers", "pull", "scheduler", "fasp"} <= listened
 
     def test_jobs_are_logged(self, instance, client, tag):

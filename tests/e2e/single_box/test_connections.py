@@ -48,7 +48,7 @@ def push_jobs(instance, plan):
             )
             for _number in range(2 * threads)
         ]
-        instance.redis("lpush", f"queue:{queue}", *jobs)
+        instance.queues("lpush", f"queue:{queue}", *jobs)
         pushed += len(jobs)
     return pushed
 
@@ -78,7 +78,7 @@ def test_all_threads_at_once_find_a_connection(instance, plan, host):
 
     # PostgreSQL writes there whom it refuses.
     fatal = host.check_output(LOG).count("FATAL")
-    failed, before = instance.redis("get", "stat:failed"), processed(instance)
+    failed, before = instance.queues("get", "stat:failed"), processed(instance)
 
     with statuses_locked(instance):
         requests = begin_requests(instance, puma_threads + 4)
@@ -94,5 +94,5 @@ def test_all_threads_at_once_find_a_connection(instance, plan, host):
     statuses = json.loads(requests.stdout.read())
     assert statuses == [200] * (puma_threads + 4)
     wait_until(lambda: processed(instance) >= before + pushed, 60, f"the end of {pushed} jobs")
-    assert instance.redis("get", "stat:failed") == failed
+    assert instance.queues("get", "stat:failed") == failed
     assert host.check_output(LOG).count("FATAL") == fatal

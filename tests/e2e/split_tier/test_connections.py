@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 from e2e.instance import wait_until
 from e2e.locked import processed, statuses_locked
+from e2e.pooler import Pooler
 
 # Runs inside a host: so many requests at once for each path, and the status of each.
 REQUESTS = """
@@ -33,27 +34,6 @@ FATAL = "cat /var/log/postgresql/*.log | grep -c FATAL || true"
 COMPLAINTS = (
     "journalctl --unit pgbouncer --output cat --no-pager | grep -cE 'no more connections|timeout|refus' || true"
 )
-
-
-class Pooler:
-    """A PgBouncer, asked by its administrator."""
-
-    def __init__(self, host) -> None:
-        self.host = host
-
-    def show(self, what):
-        """The rows of a SHOW, as {column: value}."""
-        psql = ["psql", "-XAq", "-h", "/run/postgresql", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer"]
-        said = self.host.output("runuser", "-u", "postgres", "--", *psql, "-P", "footer=off", "-c", f"SHOW {what}")
-        names, *rows = (line.split("|") for line in said.splitlines())
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-    def pools(self):
-        """{pool: its counters} of the application's pools."""
-        return {row["database"]: row for row in self.show("POOLS") if row["user"] == "mastodon"}
-
-    def config(self, name):
-        return next(row["value"] for row in self.show("CONFIG") if row["key"] == name)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +60,7 @@ def push_jobs(instance, plan_of):
         job = {"class": "FeedInsertWorker", "args": [0, 0], "queue": queue, "retry": False}
         job |= {"created_at": now, "enqueued_at": now}
         jobs = [json.dumps({**job, "jid": secrets.token_hex(12)}) for _number in range(2 * count)]
-        instance.redis("LPUSH", f"queue:{queue}", *jobs)
+        instance.queues("LPUSH", f"queue:{queue}", *jobs)
     return 2 * sum(busy.values())
 
 
@@ -114,7 +94,7 @@ def test_all_threads_of_the_fleet_at_once(instance, plan_of, hosts_of, poolers):
 
     refused = {host.name: host.shell(FATAL) for host in databases}
     complaints = [pooler.host.shell(COMPLAINTS) for pooler in poolers]
-    failed, before = instance.redis("GET", "stat:failed"), processed(instance)
+    failed, before = instance.queues("GET", "stat:failed"), processed(instance)
 
     with ExitStack() as held:
         held.enter_context(statuses_locked(instance))
@@ -141,7 +121,7 @@ def test_all_threads_of_the_fleet_at_once(instance, plan_of, hosts_of, poolers):
     for it in requests:
         assert set(json.loads(it.stdout.read())) == {200}
     wait_until(lambda: processed(instance) >= before + pushed, 90, f"the end of {pushed} jobs")
-    assert instance.redis("GET", "stat:failed") == failed
+    assert instance.queues("GET", "stat:failed") == failed
     assert {host.name: host.shell(FATAL) for host in databases} == refused
     assert [pooler.host.shell(COMPLAINTS) for pooler in poolers] == complaints
 

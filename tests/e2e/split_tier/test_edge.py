@@ -7,9 +7,7 @@ import collections
 import ipaddress
 import json
 import secrets
-import struct
 import threading
-import zlib
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,21 +15,11 @@ import requests
 from e2e.client import http_session
 from e2e.edge import Edge
 from e2e.instance import wait_until
+from e2e.picture import picture
 
 SECONDS = 60
 PAGE = {"Accept": "text/html"}
 PROGRAM = {"Accept": "application/activity+json"}
-
-
-def picture():
-    """A small PNG that nobody had before."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    row = b"\0" + secrets.token_bytes(3)
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
 
 
 @pytest.fixture(scope="module")

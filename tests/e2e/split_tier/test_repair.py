@@ -24,6 +24,9 @@ DAMAGES = {
     "postgres_primary": ("/etc/postgresql/17/main/pg_hba.conf", "apt-daily.timer"),
     "postgres_replica": ("/etc/postgresql/17/main/conf.d/fediops.conf", "postgresql@17-main.service"),
     "redis_core": ("/etc/redis/live.conf", "fediops-firewall.service"),
+    "redis_replica": ("/etc/redis/live.conf", "redis-server.service"),
+    "redis_cache": ("/etc/systemd/system/redis-server.service.d/fediops.conf", "redis-server.service"),
+    "redis_sidekiq": ("/etc/redis/redis.conf", "fediops-firewall.service"),
 }
 # Taking away PostgreSQL or Redis under the others is not this test's matter; a role repairs its own part only.
 ROLES = {"nginx", "web", "streaming", "sidekiq", "pgbouncer", "postgres", "redis", "base"}

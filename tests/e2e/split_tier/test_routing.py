@@ -33,7 +33,8 @@ def wanted(fleet):
 def processes(instance):
     """What each Sidekiq process says of itself in Redis."""
     return [
-        json.loads(instance.redis("HGET", identity, "info")[0]) for identity in instance.redis("SMEMBERS", "processes")
+        json.loads(instance.queues("HGET", identity, "info")[0])
+        for identity in instance.queues("SMEMBERS", "processes")
     ]
 
 
@@ -58,7 +59,7 @@ def test_each_job_ran_on_a_host_of_its_queue(instance, wanted):
     for jid, queue in jobs.items():
         now = int(time.time() * 1000)
         job = {"class": "FeedInsertWorker", "args": [0, 0], "queue": queue, "jid": jid, "retry": False}
-        instance.redis("LPUSH", f"queue:{queue}", json.dumps({**job, "created_at": now, "enqueued_at": now}))
+        instance.queues("LPUSH", f"queue:{queue}", json.dumps({**job, "created_at": now, "enqueued_at": now}))
 
     def done():
         ran = {}

@@ -30,7 +30,7 @@ def picture(width=64, height=48):
 
 def jobs_done(instance):
     """How many jobs Sidekiq has done, by its own count."""
-    return int((instance.redis("GET", "stat:processed") or ["0"])[0] or 0)
+    return int((instance.queues("GET", "stat:processed") or ["0"])[0] or 0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def test_the_second_client_receives_it_in_time(told):
 
 def test_the_job_was_done(told, instance):
     wait_until(lambda: jobs_done(instance) > told.jobs_before, 15, "a job more in Sidekiq's count")
-    wait_until(lambda: instance.redis("LLEN", "queue:default") == ["0"], 15, "an empty queue")
+    wait_until(lambda: instance.queues("LLEN", "queue:default") == ["0"], 15, "an empty queue")
 
 
 def test_the_home_timeline_has_it(told):

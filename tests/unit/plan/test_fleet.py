@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
+
 import pytest
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.endpoints import spread
 
@@ -465,16 +468,35 @@ class TestWhereThingsListen:
 class TestSpread:
     @pytest.mark.parametrize(("count", "places"), [(1, 1), (2, 3), (7, 3), (30, 7), (100, 8)])
     def test_evenly(self, count, places):
-        chosen = spread([f"web{number}" for number in range(count)], [f"pool{number}" for number in range(places)])
+        names = [f"web{number}" for number in range(count)]
+        chosen = spread([names], [f"pool{number}" for number in range(places)])
         loads = [list(chosen.values()).count(f"pool{number}") for number in range(places)]
         assert (sum(loads), max(loads) - min(loads) <= 1) == (count, True)
 
+    @pytest.mark.parametrize("places", [2, 3, 5])
+    @pytest.mark.parametrize("counts", [(2, 1, 2), (1, 1, 1, 1), (2, 3, 1, 4, 2), (7, 3, 11)])
+    def test_evenly_of_each_kind_and_in_all(self, counts, places):
+        kinds = [[f"kind{kind}-{number}" for number in range(count)] for kind, count in enumerate(counts)]
+        pools = [f"pool{number}" for number in range(places)]
+        chosen = spread(kinds, pools)
+        for names in [*kinds, [*chain(*kinds)]]:
+            loads = Counter(chosen[name] for name in names)
+            assert max(loads[pool] for pool in pools) - min(loads[pool] for pool in pools) <= 1
+
+    @pytest.mark.parametrize("workers", range(1, 6))
+    def test_no_pooler_has_all_web_hosts(self, plan_fleet, workers):
+        hosts = {"web1": "web", "web2": "web", "pool1": "pgbouncer", "pool2": "pgbouncer"}
+        hosts |= {f"work{number}": "sidekiq" for number in range(1, workers + 1)}
+        plan = plan_fleet(SPLIT | {name: (2, 7946, part) for name, part in hosts.items()})
+        used = {sizes(plan, name)["endpoints"]["database"]["host"] for name in ("web1", "web2")}
+        assert len(used) == 2
+
     def test_few_move_when_one_joins(self):
         names, places = [f"web{number:02}" for number in range(40)], ["pool1", "pool2", "pool3"]
-        before = spread(names, places)
+        before = spread([names], places)
         moved = 0
         for number in range(40):
-            after = spread(sorted([*names, f"web{number:02}b"]), places)
+            after = spread([sorted([*names, f"web{number:02}b"])], places)
             moved += sum(after[name] != before[name] for name in names)
         assert moved / 40 < 8
 
