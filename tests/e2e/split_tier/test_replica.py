@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 from e2e.instance import wait_until
@@ -21,6 +24,8 @@ from e2e.readers import (
     wait_until_read_on,
 )
 
+# HAProxy notices within four seconds, PgBouncer tries again each fourth: no read waits for both twice.
+WAIT_SECONDS = 7
 # Of 16 MB each, more than the primary is told to keep.
 WAL_FILES = 4
 # How many replicas that follow lack so much of what was written that they would be given up too.
@@ -71,6 +76,32 @@ def test_replicas_stop_and_nobody_notices(client, clients, instance, replicas):
             for host in replicas:
                 host.output("systemctl", "start", CLUSTER)
         time.sleep(3)
+    wait_until_read_on(replicas, clients, BACK_SECONDS)
+
+
+@contextmanager
+def off_the_network(hosts):
+    """Cut hosts off for a while, as when a switch dies: nobody is told that connections ended."""
+    shown = subprocess.run(
+        ["docker", "inspect", "--format", "{{json .NetworkSettings.Networks}}", hosts[0].container],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (network,) = json.loads(shown.stdout)
+    for host in hosts:
+        subprocess.run(["docker", "network", "disconnect", network, host.container], check=True)
+    try:
+        yield
+    finally:
+        for host in hosts:
+            as_before = ["--ip", host.address, "--alias", host.name]
+            subprocess.run(["docker", "network", "connect", *as_before, network, host.container], check=True)
+
+
+def test_replicas_go_silent_and_reads_wait_a_moment(clients, instance, replicas):
+    with nothing_is_noticed(instance) as answers, off_the_network(replicas):
+        time.sleep(3 * WAIT_SECONDS)
+    assert len(answers) > 2 * WAIT_SECONDS
+    assert max(took for _asked, took, *_rest in answers) < WAIT_SECONDS
     wait_until_read_on(replicas, clients, BACK_SECONDS)
 
 
