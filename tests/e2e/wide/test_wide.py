@@ -183,7 +183,7 @@ class TestReplicas:
             for host in replicas:
                 host.output("systemctl", "start", CLUSTER)
         assert [(status, said) for status, said in ends if status] == []
-        assert instance.sql("SELECT wal_status, active FROM pg_replication_slots") == ["reserved|t" for _ in replicas]
+        assert instance.sql("SELECT wal_status, active FROM pg_replication_slots") == ["reserved|t"] * len(replicas)
         wait_until_read_on(replicas, clients, BACK_SECONDS)
 
 
