@@ -18,6 +18,7 @@ import testinfra
 from bench.record import record
 from e2e.fleet import CHECKOUT, Fleet, groups
 from e2e.instance import Instance
+from e2e.readers import crowd
 from e2e.scenario import Scenario
 
 # What the tests of split_tier look at, beyond several hosts.
@@ -163,6 +164,18 @@ def hosts_of(instance):
 def host_named(instance):
     """A host by its name."""
     return instance.hosts.__getitem__
+
+
+@pytest.fixture(scope="module")
+def clients(instance):
+    """Several clients, for what many do at once."""
+    return crowd(instance)
+
+
+@pytest.fixture(scope="module")
+def replicas(instance):
+    """The replicas of PostgreSQL."""
+    return instance.hosts_of("postgres_replica")
 
 
 @pytest.fixture(scope="session")

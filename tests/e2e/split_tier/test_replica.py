@@ -17,7 +17,6 @@ from e2e.readers import (
     OUT_SECONDS,
     READS,
     at_home,
-    crowd,
     nothing_is_noticed,
     post,
     scans,
@@ -36,16 +35,6 @@ TOO_FAR = "SELECT count(*) FROM pg_replication_slots WHERE active AND pg_current
 def client(instance):
     """A client that has not asked for anything yet: how often each may ask is limited."""
     return instance.another_client()
-
-
-@pytest.fixture(scope="module")
-def clients(instance):
-    return crowd(instance)
-
-
-@pytest.fixture(scope="module")
-def replicas(instance):
-    return instance.hosts_of("postgres_replica")
 
 
 def test_home_is_read_on_the_replicas_and_not_on_the_primary(client, clients, instance, replicas):

@@ -25,7 +25,6 @@ from e2e.readers import (
     OUT_SECONDS,
     READS,
     at_home,
-    crowd,
     nothing_is_noticed,
     post,
     read,
@@ -65,16 +64,6 @@ def measured(request, instance):
 @pytest.fixture(scope="module")
 def client(instance):
     return instance.another_client()
-
-
-@pytest.fixture(scope="module")
-def clients(instance):
-    return crowd(instance)
-
-
-@pytest.fixture(scope="module")
-def replicas(instance):
-    return instance.hosts_of("postgres_replica")
 
 
 @pytest.fixture(scope="module")
