@@ -14,7 +14,8 @@ author:
 description:
   - Mastodon's own C(/health) stays green while Redis, Sidekiq or streaming is down. So this does what a person does.
   - Through each nginx it asks for the description of the instance and for the health of streaming.
-  - With O(token) it also reads the home timeline and the notifications, straight from Puma and through each nginx.
+  - With O(token) it also reads the home timeline and the notifications, straight from Puma and through each nginx; from
+    Puma itself a status that nobody but its author can see is taken and deleted, too.
     Through each nginx it fetches a file that a page refers to, opens the stream of the account on every streaming
     process, posts a status that nobody but its author can see, waits until each stream delivers it, and deletes it.
   - It accepts status 200 only, and looks at what the bodies say.
@@ -267,7 +268,9 @@ class Instance:
 
     def check_puma(self, web):
         """web, PostgreSQL and Redis: what a person sees first, of the processes of this host."""
-        return self.read_timelines("web", web)
+        shown = self.read_timelines("web", web)
+        self.delete_status("web", web, self.post_status("web", web))
+        return f"{shown}, and takes a status"
 
     def check_timelines(self, edge):
         """The same, of whatever process nginx chooses."""
@@ -301,16 +304,16 @@ class Instance:
                 streams.append(self.open_stream("nginx", edge))
             # The streams are open, their subscriptions are still on the way to Redis.
             time.sleep(0.2)
-            status = self.post_status(edge)
+            status = self.post_status("nginx", edge)
             try:
                 for stream in streams:
                     self.await_status(edge, *stream, status)
             except PartError:
                 # Why it did not arrive says more than why it could not be deleted.
                 with contextlib.suppress(PartError):
-                    self.delete_status(edge, status)
+                    self.delete_status("nginx", edge, status)
                 raise
-            self.delete_status(edge, status)
+            self.delete_status("nginx", edge, status)
         finally:
             for stream in streams:
                 stream[1].close()
@@ -331,18 +334,18 @@ class Instance:
             raise PartError("streaming", f"{where} opens no stream of events")
         return where, stream, response
 
-    def post_status(self, edge):
+    def post_status(self, part, endpoint):
         """Post a status to nobody; return its id."""
         text = f"Checking that posts arrive ({uuid.uuid4()}). This one is deleted at once."
         wish = {"status": text, "visibility": "direct"}
-        status = self.ask_json("nginx", edge, "POST", "/api/v1/statuses", dict, wish)
+        status = self.ask_json(part, endpoint, "POST", "/api/v1/statuses", dict, wish)
         if status.get("visibility") != "direct" or not status.get("id"):
             raise PartError("web", "a status was not posted as it was asked for")
         return str(status["id"])
 
-    def delete_status(self, edge, status):
+    def delete_status(self, part, endpoint, status):
         """Delete the status of an id."""
-        self.ask_json("nginx", edge, "DELETE", f"/api/v1/statuses/{status}", dict)
+        self.ask_json(part, endpoint, "DELETE", f"/api/v1/statuses/{status}", dict)
 
     def await_status(self, edge, where, stream, response, status):
         """Read a stream until the status comes, or the time is over."""

@@ -114,6 +114,12 @@ schedulers:
   type: list
   elements: str
   sample: [core]
+drained:
+  description: Ports that M(fediops.mastodon.drain) closed and that are closed still.
+  returned: always
+  type: list
+  elements: int
+  sample: [3000]
 owed:
   description: What the host owes to its services.
   returned: always
@@ -146,6 +152,7 @@ import struct
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.fediops.mastodon.plugins.module_utils.drained import MARK, closed_ports
 from ansible_collections.fediops.mastodon.plugins.module_utils.owed import STATE_DIRECTORY, Owed
 
 INSTANCE_RECORD = "var/lib/postgresql/fediops-instance.json"
@@ -187,6 +194,7 @@ def look(root: Path) -> dict:
         "current_release": current_release(root / "opt/mastodon/current"),
         "release_archives": release_archives(root / "opt/mastodon/archives"),
         "schedulers": schedulers(root / "etc/mastodon/sidekiq"),
+        "drained": closed_ports(root / MARK.lstrip("/")),
         "owed": sorted(Owed(str(root / STATE_DIRECTORY.lstrip("/"))).pending()),
         "users": users(root / "etc/passwd"),
         "swap_mb": swap_mb(root / "proc/meminfo"),

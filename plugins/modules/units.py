@@ -30,9 +30,12 @@ options:
         type: str
         required: true
       state:
-        description: Whether it runs.
+        description:
+          - Whether it runs.
+          - V(restarted) writes down that a restart is owed to a unit that is up, before anything is done, so that a
+            call that is killed leaves it to the next one.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, restarted]
         default: started
       enabled:
         description:
@@ -46,6 +49,14 @@ options:
     type: list
     elements: str
     default: []
+  restarts:
+    description:
+      - When the restarts that are owed are made.
+      - V(later) starts, stops and reloads, and leaves those restarts owed, to be made one host after the other; they are
+        returned as RV(left).
+    type: str
+    choices: [now, later]
+    default: now
   wait_seconds:
     description: How long a unit that was just started may take until it is up and stays so.
     type: int
@@ -85,6 +96,12 @@ EXAMPLES = r"""
       - name: mastodon-sidekiq@push.service
     exclusive: ["mastodon-sidekiq@*.service"]
 
+- name: Start Puma where it is down, and tell whether it must be restarted
+  fediops.mastodon.units:
+    units:
+      - name: mastodon-web.service
+    restarts: later
+
 - name: Keep the distribution's own timer off
   fediops.mastodon.units:
     units:
@@ -106,6 +123,11 @@ stopped:
   elements: str
 restarted:
   description: Units whose owed restart was made.
+  returned: always
+  type: list
+  elements: str
+left:
+  description: Units whose owed restart was left for later.
   returned: always
   type: list
   elements: str
@@ -242,6 +264,11 @@ def bring_about(module: AnsibleModule) -> dict:
     links = [link for pattern in patterns for link in glob.glob(os.path.join(ENABLED_LINKS, pattern))]
     enabled = {os.path.basename(link) for link in links} - set(named)
     debts, now = debts_here.pending(), show(module, [*named, *enabled], patterns)
+    asked = [unit["name"] for unit in wanted if unit["state"] == "restarted"]
+    new = {f"restart {name}" for name in asked if now[name]["ActiveState"] in UP} - debts
+    if new and not module.check_mode:
+        debts_here.add(new)
+    debts |= new
     stale = owed.DAEMON_RELOAD in debts or any(unit["NeedDaemonReload"] == "yes" for unit in now.values())
     if stale and not module.check_mode:
         module.run_command(["systemctl", "daemon-reload", "--"], check_rc=True)
@@ -249,21 +276,27 @@ def bring_about(module: AnsibleModule) -> dict:
         now = show(module, [*named, *enabled], patterns)
     others = sorted(enabled | {name for name in now.keys() - named if now[name]["ActiveState"] not in DOWN})
     steps = decide(wanted + [{"name": name, "state": "stopped", "enabled": False} for name in others], now, debts)
+    left = []
+    if module.params["restarts"] == "later":
+        left, steps["restarted"] = steps["restarted"], []
     if not module.check_mode:
         carry_out(module, steps, now)
-    return {"changed": stale or any(steps.values()), "daemon_reloaded": stale, **steps}
+    # A run makes them, if not this call.
+    due = bool(left) and module.check_mode
+    return {"changed": stale or due or bool(new or any(steps.values())), "daemon_reloaded": stale, "left": left, **steps}
 
 
 def arguments() -> dict:
     """Return the argument specification."""
     unit = {
         "name": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "default": "started"},
         "enabled": {"type": "bool", "default": True},
     }
     return {
         "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
         "exclusive": {"type": "list", "elements": "str", "default": []},
+        "restarts": {"type": "str", "choices": ["now", "later"], "default": "now"},
         "wait_seconds": {"type": "int", "default": 15},
         "state_directory": {"type": "path", "default": owed.STATE_DIRECTORY},
     }

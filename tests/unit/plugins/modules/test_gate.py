@@ -20,16 +20,27 @@ TOKEN = "0123456789abcdef"
 
 
 class Puma:
-    """Answers each request with the next of its answers: (status, body); the last one for ever."""
+    """Answers each GET with the next of its answers: (status, body); the last one for ever. It takes any status."""
 
-    def __init__(self, *answers):
-        self.answers, self.seen = list(answers), []
+    def __init__(self, *answers, taken=(200, b'{"id": "7", "visibility": "direct"}')):
+        self.answers, self.seen, self.written = list(answers), [], []
         puma = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 puma.seen.append((self.path, dict(self.headers)))
-                status, body = puma.answers.pop(0) if len(puma.answers) > 1 else puma.answers[0]
+                self.answer(*(puma.answers.pop(0) if len(puma.answers) > 1 else puma.answers[0]))
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                puma.written.append(f"POST {self.path}")
+                self.answer(*taken)
+
+            def do_DELETE(self):
+                puma.written.append(f"DELETE {self.path}")
+                self.answer(200, b"{}")
+
+            def answer(self, status, body):
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -44,8 +55,8 @@ class Puma:
 
 @pytest.fixture
 def ask(request):
-    def asked(*answers, seconds=0):
-        puma = Puma(*answers)
+    def asked(*answers, seconds=0, **options):
+        puma = Puma(*answers, **options)
         request.addfinalizer(puma.server.shutdown)
         host, port = puma.server.server_address
         params = {
@@ -63,6 +74,15 @@ def test_comes_as_nginx_would(ask):
     assert [path for path, _headers in puma.seen] == ["/api/v1/timelines/home", "/api/v1/notifications"]
     assert all(headers["Host"] == "social.example" for _path, headers in puma.seen)
     assert all(headers["X-Forwarded-Proto"] == "https" for _path, headers in puma.seen)
+    # What it posted is not left there.
+    assert puma.written == ["POST /api/v1/statuses", "DELETE /api/v1/statuses/7"]
+
+
+@pytest.mark.parametrize("taken", [(503, b""), (200, b'{"id": "7", "visibility": "public"}')])
+def test_is_not_content_with_a_puma_that_takes_no_status(ask, taken):
+    with pytest.raises(PartError, match="status") as raised:
+        ask((200, b"[]"), taken=taken)
+    assert raised.value.part == "web"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
         "current_release": None,
         "release_archives": {},
         "schedulers": [],
+        "drained": [],
         "owed": [],
         "users": {},
         "swap_mb": None,

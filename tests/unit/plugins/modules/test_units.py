@@ -178,3 +178,31 @@ def test_check_mode_says_what_would_be_done_on_an_empty_host(tmp_path):
     }
     assert host.calls == []
     assert host.owed.pending() == {"restart b.service", "daemon-reload"}
+
+
+def test_a_restart_that_is_left_for_later_stays_owed_while_the_rest_is_done(tmp_path):
+    host = Host(tmp_path, **{"a.service": UP, "b.service": DOWN, "c.service": UP})
+    host.owed.add({"restart a.service", "reload c.service"})
+    assert host.run("a", "b", "c", restarts="later") == {
+        "changed": True, "left": ["a.service"], "enabled": ["b.service"], "started": ["b.service"],
+        "reloaded": ["c.service"],
+    }
+    assert host.owed.pending() == {"restart a.service"}
+    # Asked again, nothing changes; a run without changes would still make it, and check mode says so.
+    assert host.run("a", "b", "c", restarts="later") == {"left": ["a.service"]}
+    assert host.run("a", "b", "c", restarts="later", check_mode=True) == {"changed": True, "left": ["a.service"]}
+
+
+def test_a_restart_that_is_asked_for_is_written_down_before_it_is_made(tmp_path):
+    host = Host(tmp_path, **{"a.service": UP, "b.service": DOWN})
+    again = [{"name": name, "state": "restarted"} for name in ("a", "b")]
+    assert host.run(*again, restarts="later", check_mode=True) == {
+        "changed": True, "left": ["a.service"], "enabled": ["b.service"], "started": ["b.service"],
+    }
+    assert host.owed.pending() == set()
+    # One that is down is only started.
+    assert host.run(*again, restarts="later")["left"] == ["a.service"]
+    assert host.owed.pending() == {"restart a.service"}
+    assert host.run(*again) == {"changed": True, "restarted": ["a.service", "b.service"]}
+    assert host.calls == ["restart a.service b.service"]
+    assert host.owed.pending() == set()
