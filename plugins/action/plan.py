@@ -28,6 +28,8 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import
 
 _ARGUMENTS = {
     "file": {"type": "path"},
+    "gone": {"type": "list", "elements": "str", "default": []},
+    "leaving": {"type": "list", "elements": "str", "default": []},
     "page": {"type": "path"},
     "previous": {"type": "path"},
     "propose": {"type": "bool", "default": False},
@@ -60,6 +62,8 @@ class ActionModule(ActionBase):
             provisional=arguments["provisional"],
             children=_child_groups(hostvars),
             scheduler=scheduler_of(hostvars, groups.get("sidekiq", []), before),
+            leaving=arguments["leaving"],
+            gone=arguments["gone"],
         )
         for finding in plan.warnings:
             Display().warning(f"[{finding.constraint}] {finding.message} {finding.advice}")

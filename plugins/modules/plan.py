@@ -37,6 +37,24 @@ options:
       - With C(--limit) the whole plan is written too, and, under C(waiting), what the hosts outside the limit had
         before that are planned otherwise now; they are compared with that until they take part in a run.
     type: path
+  gone:
+    description:
+      - Hosts of the inventory that have left the fleet, by O(leaving) before. All is planned as if the inventory had
+        not got them, and none of the others lets them in any more; they themselves let in Ansible alone.
+    type: list
+    elements: str
+    default: []
+  leaving:
+    description:
+      - Hosts of the inventory that leave the fleet and still run. All is planned as if the inventory had not got them,
+        so that nobody uses them any more.
+      - What runs on them still reaches what it uses, and who used them still reaches them - firewalls, clients of
+        PostgreSQL, where services listen, slots of replicas and trusted proxies stay until the hosts are O(gone).
+      - The primary of PostgreSQL, the core of Redis and the Redis of the queues may not leave, nor the last host of a
+        tier, nor the only one that serves a queue, nor one without which a constraint does not hold.
+    type: list
+    elements: str
+    default: []
   page:
     description:
       - Write the plan as a page to this file on the control machine, one file of HTML that needs no network, readable
@@ -86,6 +104,11 @@ EXAMPLES = r"""
     file: "{{ inventory_dir }}/.plan/plan.json"
     page: "{{ inventory_dir }}/.plan/plan.html"
 
+- name: Plan the fleet without a host that still runs
+  fediops.mastodon.plan:
+    leaving: [worker2]
+  register: mastodon_fleet
+
 - name: Compare with the plan of last week
   fediops.mastodon.plan:
     previous: plans/last_week.json
@@ -110,6 +133,20 @@ plan:
           for each component that runs there.
         - Empty if the inventory does not describe a fleet that can be planned.
       type: dict
+      returned: always
+    leaving:
+      description: For each host of O(leaving) and O(gone) what it has in the fleet that it leaves, like RV(plan.hosts).
+      type: dict
+      returned: always
+    groups:
+      description:
+        - For each group of the inventory contract and each child group of C(sidekiq) its hosts that stay, in the order
+          of the inventory; groups without any are there too. Empty if RV(plan.hosts) is.
+      type: dict
+      returned: always
+    builder:
+      description: The host that builds releases and migrates the database; null if RV(plan.hosts) is empty.
+      type: str
       returned: always
     flows:
       description: Who talks to whom.

@@ -7,16 +7,17 @@ reports what is wrong with it as findings. Both return a `Plan`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from . import departures, endpoints
 from .access import let_in
 from .checks import check_fleet, check_plan
 from .coefficients import Coefficients, read_coefficients
 from .demand import assess
 from .demand import findings as demand_findings
 from .flows import flows
-from .inventory import read_inventory
+from .inventory import members_of, read_inventory
 from .model import Finding, Fleet, Host, HostPlan, Plan
 from .silence import silence
 from .sizes import sizes
@@ -32,6 +33,8 @@ def from_inventory(
     provisional: bool = False,
     children: Mapping[str, Sequence[str]] | None = None,
     scheduler: str | None = None,
+    leaving: Sequence[str] = (),
+    gone: Sequence[str] = (),
 ) -> Plan:
     """The plan of what an inventory says.
 
@@ -41,6 +44,8 @@ def from_inventory(
     provisional: plan hosts of unknown size or address with assumed ones, and warn, instead of refusing them.
     children: for each group its child groups, where they are known.
     scheduler: the host whose Sidekiq serves the queue `scheduler` now, where it is known: it stays there.
+    leaving: hosts that are planned away: all is as if the inventory had not got them, and what still runs there goes
+    on reaching what it uses. gone: the same once nothing runs there. What may not leave is refused.
     Nothing is raised for what a person can get wrong: all of it is in the findings, and hosts is then empty.
     """
     settings = settings or {}
@@ -57,10 +62,21 @@ def from_inventory(
                 constraint="input", severity="error", hosts=(), message=str(exc), advice="Correct it or leave it out."
             )
         )
-    if any(finding.severity == "error" for finding in findings):
-        return Plan(hosts={}, findings=silence(findings, settings.get("mastodon_plan_silenced")))
+    silenced = settings.get("mastodon_plan_silenced")
+    if _errors(findings):
+        return Plan(hosts={}, findings=silence(findings, silenced))
+    if leaving or gone:
+        builders = (*groups.get("builder", ()), *groups.get("web", ()))
+        fleet = departures.without(fleet, leaving, gone, builders)
+        findings += departures.refused(fleet, (*leaving, *gone))
+        if departures.cannot_be_planned(fleet):
+            return Plan(hosts={}, findings=silence(findings, silenced))
     plan = compute(fleet, coefficients)
-    return replace(plan, findings=silence([*findings, *plan.findings], settings.get("mastodon_plan_silenced")))
+    return replace(
+        plan,
+        findings=silence([*findings, *plan.findings], silenced),
+        groups=members_of(groups, children, {host.name for host in fleet.hosts}),
+    )
 
 
 def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
@@ -70,18 +86,32 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
     """
     c = coefficients or Coefficients()
     findings = check_fleet(fleet)
-    if any(finding.severity == "error" for finding in findings):
+    if _errors(findings):
         return Plan(hosts={}, findings=findings)
     hosts, totals = sizes(fleet, c)
     demand = assess(fleet, hosts, c)
     found = flows(fleet, hosts)
+    findings = (*findings, *check_plan(fleet, hosts, c))
+    entering, leaving = set(found), {}
+    if fleet.leaving or fleet.gone:
+        whole = sizes(fleet.whole, c)[0]
+        findings = departures.explained(findings, fleet, hosts, whole)
+        leaving = {name: plan for name, plan in whole.items() if name not in hosts}
+        entering |= departures.until_gone(fleet, flows(fleet.whole, whole))
+    everywhere = let_in({**hosts, **leaving}, entering)
     return Plan(
-        hosts=let_in(hosts, found),
-        findings=(*findings, *check_plan(fleet, hosts, c), *demand_findings(demand)),
+        hosts={name: everywhere[name] for name in hosts},
+        leaving={name: everywhere[name] for name in leaving},
+        findings=(*findings, *demand_findings(demand)),
         flows=found,
         totals=totals,
         demand=demand.as_mapping() if demand else None,
+        builder=endpoints.builder(fleet),
     )
+
+
+def _errors(findings: Iterable[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
 
 
 def _mapping(value: object) -> Mapping[str, object] | None:

@@ -18,7 +18,10 @@ _APPLICATION = (postgres.DATABASE, "mastodon")
 
 
 def let_in(hosts: Mapping[str, HostPlan], flows: Iterable[Flow]) -> dict[str, HostPlan]:
-    """The plans of all hosts with what each lets in: ports and, where PostgreSQL runs, its clients."""
+    """The plans of all hosts with what each lets in: ports and, where PostgreSQL runs, its clients.
+
+    flows: between these hosts, or from the world or the control machine to them.
+    """
     to: defaultdict[str, list[Flow]] = defaultdict(list)
     for flow in flows:
         to[flow.to].append(flow)

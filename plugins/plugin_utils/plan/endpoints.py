@@ -44,7 +44,8 @@ def postgres_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
     if host is not fleet.primary:
         return _binds(host, _alone(fleet, host, "pgbouncer"))
     tiers = ("pgbouncer",) if fleet.running("pgbouncer") else APPLICATION
-    others = fleet.replicas or builder(fleet) != host.name
+    repeated = any(other.postgres_role == "replica" for other in fleet.reached_by("postgres"))
+    others = repeated or builder(fleet) != host.name
     return _binds(host, _alone(fleet, host, *tiers) and not others)
 
 
@@ -59,7 +60,7 @@ def redis_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:
         return (LOOPBACK,)
     if host.redis_role in ("cache", "sidekiq"):
         return _binds(host, _alone(fleet, host, *RUBY))
-    replicated = any(other.redis_role == "replica" for other in fleet.running("redis"))
+    replicated = any(other.redis_role == "replica" for other in fleet.reached_by("redis"))
     return _binds(host, _alone(fleet, host, *APPLICATION) and not replicated)
 
 
@@ -129,7 +130,7 @@ class Routes:
         return cls(
             fleet=fleet,
             builder=by_name[builder(fleet)],
-            proxies=proxies(fleet.running("nginx")),
+            proxies=proxies(fleet.reached_by("nginx")),
             poolers=own | {name: by_name[place] for name, place in chosen.items()},
             web={host.name: [(host, webs[host.name].bind, webs[host.name].port)] for host in fleet.running("web")},
             streaming={
@@ -190,7 +191,7 @@ def _at(host: Host, other: Host, port: int) -> dict[str, Any]:
 
 def _alone(fleet: Fleet, host: Host, *tiers: str) -> bool:
     """True if no other host runs any of the tiers."""
-    return all(fleet.running(tier) in ((), (host,)) for tier in tiers)
+    return all(fleet.reached_by(tier) in ((), (host,)) for tier in tiers)
 
 
 def _binds(host: Host, alone: bool) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -113,6 +113,14 @@ def read_inventory(
         Fleet(hosts=tuple(fleet), builder=next(iter(builders), None), scheduler=scheduler, **read),
         tuple(findings + wrong),
     )
+
+
+def members_of(
+    groups: Mapping[str, Sequence[str]], children: Mapping[str, Sequence[str]] | None, staying: Container[str]
+) -> dict[str, tuple[str, ...]]:
+    """For each group of the inventory contract, and each child group of `sidekiq`, its hosts that stay, in order."""
+    named = ("all", *GROUPS, *_queue_groups(groups, children))
+    return {group: tuple(name for name in groups.get(group, ()) if name in staying) for group in named}
 
 
 def _place(name: str, members: Mapping[str, frozenset[str]], queue_groups: Sequence[str]) -> dict[str, Any]:

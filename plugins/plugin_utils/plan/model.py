@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -76,6 +76,7 @@ class Fleet:
 
     builder: the host that builds releases and migrates the database; the first of `web` unless told.
     scheduler: the host whose Sidekiq serves the queue `scheduler` now, where that is known.
+    leaving: hosts that are no part of it any more, and whose processes still work to their end. gone: those that did.
     """
 
     hosts: tuple[Host, ...]
@@ -85,10 +86,22 @@ class Fleet:
     requests_per_second: float | None = None
     builder: str | None = None
     scheduler: str | None = None
+    leaving: tuple[Host, ...] = ()
+    gone: tuple[Host, ...] = ()
 
     def running(self, tier: str) -> tuple[Host, ...]:
         """The hosts of a tier, in the order of their names."""
         return self._tiers.get(tier, ())
+
+    def reached_by(self, tier: str) -> tuple[Host, ...]:
+        """The hosts of a tier, those that are leaving included: they still talk to the others."""
+        return (*self.running(tier), *(host for host in self.leaving if host.runs(tier)))
+
+    @property
+    def whole(self) -> Fleet:
+        """The fleet with the hosts that are leaving or gone."""
+        hosts = sorted((*self.hosts, *self.leaving, *self.gone), key=lambda host: host.name)
+        return replace(self, hosts=tuple(hosts), leaving=(), gone=())
 
     @cached_property
     def _tiers(self) -> dict[str, tuple[Host, ...]]:
@@ -414,10 +427,17 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The plan of a fleet. hosts is empty where the inventory does not describe a fleet that can be planned."""
+    """The plan of a fleet. hosts is empty where the inventory does not describe a fleet that can be planned.
+
+    leaving: what the hosts that leave the fleet have while they are there. groups: for each group of the inventory
+    contract its hosts that stay, in the order of the inventory. builder: the host that builds releases.
+    """
 
     hosts: Mapping[str, HostPlan]
     findings: tuple[Finding, ...]
+    leaving: Mapping[str, HostPlan] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    builder: str | None = None
     flows: tuple[Flow, ...] = ()
     totals: Totals | None = None
     demand: Mapping[str, Any] | None = None
@@ -438,10 +458,17 @@ class Plan:
         return table({name: host.as_mapping() for name, host in self.hosts.items()})
 
     def as_mapping(self) -> dict[str, Any]:
-        """The plan as plain data: {hosts: {name: sizes}, findings, table: text, flows, totals, demand}."""
+        """The plan as plain data.
+
+        {hosts: {name: sizes}, leaving: {name: sizes}, groups: {group: [names]}, builder: name, findings, table: text,
+        flows, totals, demand}
+        """
         hosts = {name: host.as_mapping() for name, host in self.hosts.items()}
         return {
             "hosts": hosts,
+            "leaving": {name: host.as_mapping() for name, host in self.leaving.items()},
+            "groups": _plain(self.groups),
+            "builder": self.builder,
             "findings": [finding.as_mapping() for finding in self.findings],
             "table": table(hosts),
             "flows": _plain(self.flows),

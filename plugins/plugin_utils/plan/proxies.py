@@ -13,7 +13,8 @@ def leads_readers(fleet: Fleet, host: Host) -> bool:
 
 def tls_before_the_application(fleet: Fleet) -> bool:
     """True if nginx speaks TLS to Puma and streaming: asked for inside the fleet, and they are not all on one host."""
-    return fleet.internal_tls and len({host.name for host in fleet.hosts if host.runs("nginx", "web", "streaming")}) > 1
+    hosts = {host.name for tier in ("nginx", "web", "streaming") for host in fleet.reached_by(tier)}
+    return fleet.internal_tls and len(hosts) > 1
 
 
 def ends_tls(fleet: Fleet, host: Host) -> bool:

@@ -18,6 +18,7 @@ WORDS = (
     "pools",
     "provisional",
     "reads",
+    "retire",
     "threads",
     "workers",
 )

@@ -31,6 +31,7 @@ PLAYBOOK = """
         file: "{{ file | default(omit) }}"
         page: "{{ page | default(omit) }}"
         previous: "{{ previous | default(omit) }}"
+        leaving: "{{ leaving | default(omit) }}"
         propose: "{{ propose | default(omit) }}"
         provisional: "{{ provisional | default(omit) }}"
       register: mastodon_fleet
@@ -253,6 +254,14 @@ def test_an_environment_that_reads_the_plan_does_not_stop_it(run):
     assert "mastodon_env of box reads the plan" in told(done)
     done, _result = run(variables={**BOX, "web_workers": "{{ mastodon_plan.web.workers }}"})
     assert done.returncode != 0
+
+
+def test_who_may_not_leave_is_refused_before_anything_else_runs(run):
+    done, result = run("-e", "leaving=box")
+    assert done.returncode != 0
+    for words in ("box cannot be retired: it is the primary of PostgreSQL", "the core of Redis", "only host of web"):
+        assert words in told(done)
+    assert result is None
 
 
 def test_secrets_that_must_be_alike_are_compared_and_never_told(run):

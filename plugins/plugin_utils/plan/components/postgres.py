@@ -176,7 +176,7 @@ def size(
         port=PORT,
         settings={name: value for name, (value, dummy) in settings.items()},
         app_connection_limit=app_limit,
-        replicas=() if primary else tuple(replica.name for replica in fleet.replicas),
+        replicas=() if primary else _replicas(fleet),
         primary={"host": fleet.primary.address, "port": PORT} if primary else None,
     )
     reasons = {f"postgres.settings.{name}": f"{value} = {why}" for name, (value, why) in settings.items()}
@@ -185,13 +185,18 @@ def size(
     if primary:
         reasons["postgres.primary"] = f"{fleet.primary.name} = what this host repeats"
         reasons["postgres.primary.port"] = f"{PORT} = PostgreSQL's own"
-    elif fleet.replicas:
+    elif postgres.replicas:
         reasons["postgres.replicas"] = f"{', '.join(postgres.replicas)} = the hosts in postgres_replica"
     reasons["postgres.bind"] = f"{', '.join(bind)} = where its clients reach it"
     reasons["postgres.app_connection_limit"] = (
         f"{app_limit} = {max_connections} less {reserved_connections(c)} for exporters and superusers"
     )
     return postgres, reasons
+
+
+def _replicas(fleet: Fleet) -> tuple[str, ...]:
+    """All that repeat the primary; a replica that is leaving needs its slot to the end."""
+    return tuple(sorted(host.name for host in fleet.reached_by("postgres") if host.postgres_role == "replica"))
 
 
 def _max_connections(
