@@ -84,12 +84,6 @@ class RedisClient:
         self.stream.close()
         self.connection.close()
 
-    def __enter__(self) -> RedisClient:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
     def ask(self, *words: str | int) -> object:
         """Return the answer to a command. Raises RedisError."""
         return self.ask_all([words])[0]

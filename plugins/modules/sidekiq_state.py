@@ -216,6 +216,7 @@ hostname:
   type: str
 """
 
+import contextlib
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
@@ -239,7 +240,8 @@ def arguments() -> dict:
 def look(params: dict) -> dict:
     """Return the state that the arguments ask for. Raises RedisError."""
     access = {"password": params["password"], "tls": params["tls"], "ca_file": params["ca_file"]}
-    with RedisClient.at(params["host"], params["port"], **access, timeout_seconds=params["timeout"]) as redis:
+    redis = RedisClient.at(params["host"], params["port"], **access, timeout_seconds=params["timeout"])
+    with contextlib.closing(redis):
         state = read_state(redis)
     if params["hostname"] is not None:
         for part in ("processes", "jobs"):

@@ -174,3 +174,16 @@ def certificate_in_place(
         and now + timedelta(days=days_left) < leaf.not_valid_after_utc
     )
     return {"leaf": leaf.public_bytes(Encoding.PEM).decode(), "own": own, "fits": fits}
+
+
+def validity(pem: str) -> tuple[datetime, datetime] | None:
+    """From when to when the first certificate of a PEM text is valid; None where there is none that can be read.
+
+    Raises ValueError where the package `cryptography` is missing.
+    """
+    _require_library()
+    try:
+        leaf = x509.load_pem_x509_certificates(pem.encode())[0]
+    except ValueError:
+        return None
+    return leaf.not_valid_before_utc, leaf.not_valid_after_utc

@@ -321,9 +321,7 @@ def pools_are_as_large_as_wanted(fleet: Fleet, hosts: Hosts, c: Coefficients) ->
             on = _with_those_that_follow(fleet, plan.host, needed)
             advice = f"Set postgres_max_connections: {needed} or more on {names(on)}, or leave it out.{lower}"
             found.append(warning("pools", on, message, advice, postgres_max_connections=needed))
-            found += [
-                _memory_first(fleet, hosts, name, needed, c) for name in on if needed > backends(hosts[name], c)
-            ]
+            found += [_memory_first(fleet, hosts, name, needed, c) for name in on if needed > backends(hosts[name], c)]
         else:
             memory_mb = memory_for_backends(fleet, hosts, plan, c, needed)
             advice = f"Give {host} vm_memory_mb: {memory_mb} or more.{lower}"
