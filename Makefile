@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help rehearse down status venv lint unit test bench-converge bench-plan docs release-notes build publish
+.PHONY: help rehearse prune down status venv lint unit test bench-converge bench-plan docs release-notes build publish
 
 INVENTORY ?= inventories/single_box
 APP ?= calf
@@ -26,6 +26,9 @@ help: ## Show this list
 rehearse: venv ## Set up a whole instance in containers of this machine: INVENTORY, APP=calf|mastodon
 	@$(FLEET) up --state $(STATE) --inventory $(INVENTORY) --app $(APP) $(REHEARSE_OPTIONS)
 	@$(FLEET) deploy --state $(STATE)
+
+prune: venv ## Remove the rehearsal's hosts that were taken out of its inventory
+	@$(FLEET) prune --state $(STATE)
 
 down: venv ## Remove what `make rehearse` made
 	@$(FLEET) down --state $(STATE)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Any inventory, in containers of this machine: up, deploy, status, run, down.
+"""Any inventory, in containers of this machine: up, deploy, status, run, prune, down.
 
 `up` makes an engine, an image, one systemd container for each host, an inventory and secrets; `deploy` runs the
-same site.yml as production against them, over SSH; `down` removes exactly what was made. All state is in one
-folder (.rehearsal), and several of them can be used beside each other.
+same site.yml as production against them, over SSH; `down` removes exactly what was made. `up` again, with hosts added
+to the inventory, makes those; hosts taken out of it stay until `prune`, as VMs would. All state is in one folder
+(.rehearsal), and several of them can be used beside each other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rehearsal import engine, hosts, machine, overlay, result
 from rehearsal.console import RehearsalError, run, say, step, stop
 from rehearsal.engine import docker
-from rehearsal.overlay import Settings
+from rehearsal.overlay import Settings, Size
 from rehearsal.state import BIN, CHECKOUT, State, secret_in
 
 APPS = {path.stem: path for path in sorted((CHECKOUT / "rehearsal/apps").glob("*.yml"))}
@@ -40,10 +43,10 @@ def up(state: State, arguments: argparse.Namespace) -> None:
     state.new.mkdir(mode=0o700)
     overlay.copy_without_secrets(arguments.inventory, state.new)
     settings = overlay.read_settings(state.new, state)
-    sizes = overlay.scale(settings.sizes, machine.vcpus(), machine.memory_mb()[0])
+    sizes = overlay.scale(settings.sizes, machine.vcpus(), machine.memory_mb()[0], sizes_before(state))
     if (app := state.read().get("app", arguments.app)) != arguments.app:
         raise RehearsalError(
-            f"This rehearsal is of {app}, and another application wants empty hosts: {state.command_down} first."
+            f"This rehearsal is of {app}, and another application wants empty hosts: {state.command('down')} first."
         )
     require_room(state, settings, arguments.https_port)
 
@@ -54,6 +57,7 @@ def up(state: State, arguments: argparse.Namespace) -> None:
     addresses = hosts.give_addresses(state.read().get("addresses", {}), settings, str(subnet.network_address))
     state.write(name=state.name, source=str(arguments.inventory.resolve()), app=arguments.app, addresses=addresses)
     state.write(scaled=sizes != settings.sizes)
+    state.write(sizes={host: [astuple(size), astuple(sizes[host])] for host, size in settings.sizes.items()})
     hosts.make_keys(state, addresses)
     made = hosts.make_containers(state, settings, addresses, images, arguments)
 
@@ -70,6 +74,12 @@ def up(state: State, arguments: argparse.Namespace) -> None:
         say(f"{host} at {addresses[host]}: {sizes[host]} ({note})")
     if not made and not changed:
         say("Everything is up; nothing was changed")
+
+
+def sizes_before(state: State) -> dict[str, tuple[Size, Size]]:
+    """The declared and the given size of each host that was made."""
+    recorded = state.read().get("sizes", {})
+    return {host: (Size(*declared), Size(*given)) for host, (declared, given) in recorded.items()}
 
 
 def require_room(state: State, settings: Settings, https_port: int) -> None:
@@ -133,18 +143,36 @@ def ansible_playbook(state: State, *arguments: str | Path) -> None:
             raise RehearsalError(f"ansible-playbook ended with status {status}; what failed is said above.")
 
 
-# down, status, run
+# prune, down, status, run
+
+
+def prune(state: State, arguments: argparse.Namespace) -> None:
+    """Remove the containers of hosts that were taken out of the inventory."""
+    settings = overlay.read_settings(state.inventory, state)
+    gone = {host: entry["Id"] for host, entry in hosts.left_over(state, settings).items()}
+    if not gone:
+        say("Nothing to remove: every host that is there is in the inventory")
+        return
+    hosts.forget_connections(state)
+    remove_containers(gone.values())
+    state.write(ready={host: made for host, made in state.read().get("ready", {}).items() if host not in gone})
+    say(f"Removed {', '.join(gone)}")
+
+
+def remove_containers(ids: Iterable[str]) -> None:
+    """Remove containers with what is in them."""
+    ids = list(ids)
+    # Each takes the engine seconds, of which it waits for most.
+    with step(f"Removing {len(ids)} container(s)"), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda found: docker("rm", "--force", "--volumes", found, timeout_seconds=300), ids))
 
 
 def down(state: State, arguments: argparse.Namespace) -> None:
     """Remove exactly what was made."""
     if engine.answers():
         hosts.forget_connections(state)
-        ids = [entry["Id"] for entry in engine.containers(state.name).values()]
-        if ids:
-            # Each takes the engine seconds, of which it waits for most.
-            with step(f"Removing {len(ids)} container(s)"), ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda found: docker("rm", "--force", "--volumes", found, timeout_seconds=300), ids))
+        if ids := [entry["Id"] for entry in engine.containers(state.name).values()]:
+            remove_containers(ids)
         if docker("network", "ls", "--quiet", "--filter", f"label={engine.LABEL}={state.name}"):
             docker("network", "rm", state.name)
             say("Removed the network")
@@ -198,6 +226,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     added.add_argument("--mount", action="append", default=[], metavar="SOURCE:TARGET", help="folder to show to hosts")
     command(deploy, "run site.yml and write summary.json")
     command(status, "show what is up")
+    command(prune, "remove hosts that were taken out of the inventory, once `up` has seen that they were")
     command(down, "remove what was made").add_argument("--keep-images", action="store_true")
     command(run_playbook, "run any playbook").add_argument(
         "playbook", nargs=argparse.REMAINDER, help="a playbook and its options"
@@ -210,7 +239,7 @@ def main(words: list[str] | None = None) -> int:
     arguments = parse_arguments(words)
     state = State(arguments.state, getattr(arguments, "name", None))
     try:
-        if arguments.function in (deploy, run_playbook) and not state.inventory.is_dir():
+        if arguments.function in (deploy, run_playbook, prune) and not state.inventory.is_dir():
             raise RehearsalError(f"There is no rehearsal in {state.folder}; make one: make rehearse")
         if arguments.function in (down, status) and not state.lock.is_file():
             print(f"There is no rehearsal in {state.folder}.")
@@ -220,7 +249,7 @@ def main(words: list[str] | None = None) -> int:
     except RehearsalError as error:
         return stop(error)
     except KeyboardInterrupt:
-        again = f"Run the same command again to go on, or {state.command_down} to remove it."
+        again = f"Run the same command again to go on, or {state.command('down')} to remove it."
         return stop(RehearsalError(f"interrupted. {again}"))
     return 0
 

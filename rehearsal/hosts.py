@@ -78,8 +78,8 @@ def make_containers(
 ) -> bool:
     """Make and start what is missing of the fleet; whether anything was."""
     present = engine.containers(state.name)
-    for host in sorted(set(present) - set(settings.hosts) - {""}):
-        say(f"{host} is no longer in the inventory; its container stays until `down`, as a VM would")
+    if gone := left_over(state, settings):
+        say(f"No longer in the inventory, but still there: {', '.join(gone)}; to remove them: {state.command('prune')}")
     host_image, world_image = images
     made = make_world(state, present.get(""), world_image, settings, addresses)
     # A host counts when its container is the one that was finished, not one that a killed run left half made.
@@ -109,6 +109,12 @@ def make_containers(
     if settings.groups["nginx"][0] in missing:
         state.write(https_port=arguments.https_port)
     return bool(made or missing or stopped)
+
+
+def left_over(state: State, settings: Settings) -> dict[str, dict]:
+    """What Docker says of the containers of hosts that are no longer in the inventory, by their names."""
+    present = engine.containers(state.name)
+    return {host: present[host] for host in sorted(set(present) - set(settings.hosts) - {""})}
 
 
 def container_name(state: State, host: str) -> str:

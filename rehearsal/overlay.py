@@ -185,24 +185,34 @@ def whole_number(host: str, name: str, value: object, default: int) -> int:
     raise RehearsalError(f"{host}: {name} is {value!r}; a whole number above 0 is allowed, e.g. {name}: {default}")
 
 
-def scale(declared: Mapping[str, Size], vcpus: int, memory_mb: int) -> dict[str, Size]:
+def scale(
+    declared: Mapping[str, Size], vcpus: int, memory_mb: int, before: Mapping[str, tuple[Size, Size]] | None = None
+) -> dict[str, Size]:
     """The sizes that a machine can give, memory shared in proportion; hosts that fit anyway are not changed.
 
     `vcpus` and `memory_mb` are the machine's own, in all, so that a fleet that runs already is scaled alike.
+    `before` are the hosts that are there, {name: (declared, given)}: those declared as before keep what they have,
+    for a host that is added must change no other. The new ones are made as much smaller as they were, or more.
     Raises RehearsalError when not even the smallest hosts fit.
     """
-    smallest = {host: min(size.memory_mb, SMALLEST_HOST_MB) for host, size in declared.items()}
+    before = before or {}
+    kept = {host: before[host][1] for host, size in declared.items() if host in before and before[host][0] == size}
+    new = {host: size for host, size in declared.items() if host not in kept}
+    smallest = {host: min(size.memory_mb, SMALLEST_HOST_MB) for host, size in new.items()}
     share_mb = int(memory_mb * SHARE_OF_MACHINE)
     if sum(smallest.values()) > share_mb:
         raise RehearsalError(
-            f"{len(declared)} hosts need at least {sum(smallest.values())} MB and this machine can give {share_mb} MB "
+            f"{len(new)} hosts need at least {sum(smallest.values())} MB and this machine can give {share_mb} MB "
             f"of its {memory_mb} MB; rehearse fewer hosts, or on a larger machine."
         )
-    factor = min(1.0, share_mb / sum(size.memory_mb for size in declared.values()))
-    return {
+    wanted_mb = sum(size.memory_mb for size in new.values())
+    factors = [size.memory_mb / declared[host].memory_mb for host, size in kept.items()]
+    factor = min([1.0, *factors, *([share_mb / wanted_mb] if wanted_mb else [])])
+    added = {
         host: Size(min(size.vcpus, vcpus), max(smallest[host], int(size.memory_mb * factor)))
-        for host, size in declared.items()
+        for host, size in new.items()
     }
+    return {host: (kept | added)[host] for host in declared}
 
 
 def host_variables(

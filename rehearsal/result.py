@@ -120,5 +120,5 @@ Three things to try
   2. Open it:            chromium --ignore-certificate-errors --host-resolver-rules="MAP {domain} {target}" {url}
   3. Look around inside: docker exec -it {next(iter(summary["hosts"].values()))["container"]} bash
 
-For scripts: {state.summary}. When you are done: {state.command_down}
+For scripts: {state.summary}. When you are done: {state.command("down")}
 """)

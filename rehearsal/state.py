@@ -66,10 +66,9 @@ class State:
         word = re.sub(r"[^a-z0-9]+", "-", self.folder.name.lower()).strip("-") or "rehearsal"
         return f"{word[:24]}-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:4]}"
 
-    @property
-    def command_down(self) -> str:
-        """What a person types to remove it."""
-        return "make down" if self.folder == CHECKOUT / ".rehearsal" else f"make down STATE={self.folder}"
+    def command(self, name: str) -> str:
+        """What a person types to have something done with it."""
+        return f"make {name}" if self.folder == CHECKOUT / ".rehearsal" else f"make {name} STATE={self.folder}"
 
     @property
     def control_path_dir(self) -> Path:

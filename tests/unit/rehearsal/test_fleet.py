@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,6 +41,7 @@ BOX = Settings(
     admin_email="owner@social.example",
     admin_username="owner",
 )
+DECLARED = {"a": Size(4, 16384), "b": Size(2, 8192)}
 VAULTED = """\
 plain: "yes"  # kept
 password: !vault |
@@ -189,6 +191,66 @@ class TestScaling:
     def test_a_machine_that_is_too_small_is_told_by_how_much(self):
         with pytest.raises(RehearsalError, match="4 hosts need at least 4096 MB and this machine can give 1638 MB"):
             overlay.scale(dict.fromkeys("abcd", Size(2, 4096)), vcpus=2, memory_mb=2048)
+
+
+class TestGrowing:
+    """A host that is added changes nothing of the others: their numbers decide how their services are set up."""
+
+    def scaled(self, declared, **given):
+        before = {host: (DECLARED[host], size) for host, size in given.items()}
+        return overlay.scale(declared, vcpus=2, memory_mb=15360, before=before)
+
+    def test_hosts_that_are_there_keep_what_they_have_and_new_ones_are_made_as_much_smaller(self):
+        first = self.scaled(DECLARED)
+        assert first == {"a": Size(2, 8192), "b": Size(2, 4096)}
+        grown = self.scaled({"c": Size(4, 8192), **DECLARED}, **first)
+        assert grown == {"c": Size(2, 4096), **first}
+        assert list(grown) == ["c", "a", "b"]
+
+    def test_many_new_ones_are_made_smaller_than_that(self):
+        grown = self.scaled({**DECLARED, "c": Size(2, 65536)}, **self.scaled(DECLARED))
+        assert grown["c"] == Size(2, 12288)
+
+    def test_a_host_that_is_declared_otherwise_is_scaled_anew(self):
+        grown = self.scaled({**DECLARED, "b": Size(1, 16384)}, **self.scaled(DECLARED))
+        assert grown == {"a": Size(2, 8192), "b": Size(1, 8192)}
+
+    def test_what_up_wrote_down_is_read_again(self, state):
+        with state.locked():
+            state.write(sizes={"a": [[4, 16384], [2, 8192]]})
+        assert fleet.sizes_before(state) == {"a": (Size(4, 16384), Size(2, 8192))}
+
+    def test_addresses_stay_and_new_hosts_get_free_ones(self):
+        known = {"b": "10.86.3.11", "gone": "10.86.3.12"}
+        assert hosts.give_addresses(known, SETTINGS, "10.86.3.0") == {**known, "a": "10.86.3.13"}
+
+
+class TestPrune:
+    @pytest.fixture
+    def removed(self, state, monkeypatch):
+        """The containers that are removed, of a rehearsal in which there are a, b, c and the world."""
+        removed = []
+        state.inventory.mkdir()
+        there = {host: {"Id": f"id of {host}"} for host in ("", "a", "b", "c")}
+        monkeypatch.setattr(engine, "containers", lambda fleet: there)
+        monkeypatch.setattr(fleet, "docker", lambda *words, **_options: removed.append(words[-1]))
+        with state.locked():
+            state.write(ready={host: f"id of {host}" for host in "abc"})
+        return removed
+
+    def prune(self, state, monkeypatch, settings):
+        monkeypatch.setattr(overlay, "read_settings", lambda *_: settings)
+        assert fleet.main(["prune", "--state", str(state.folder)]) == 0
+
+    def test_only_hosts_that_were_taken_out_of_the_inventory_go(self, state, monkeypatch, removed):
+        self.prune(state, monkeypatch, SETTINGS)
+        assert removed == ["id of c"]
+        assert set(state.read()["ready"]) == {"a", "b"}
+
+    def test_without_any_nothing_is_done(self, state, monkeypatch, removed, capsys):
+        self.prune(state, monkeypatch, replace(SETTINGS, groups={"all": ["a", "b", "c"]}))
+        assert removed == []
+        assert "Nothing to remove" in capsys.readouterr().out
 
 
 class TestCopyOfTheInventory:
