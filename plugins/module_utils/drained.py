@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which ports of a host are closed to new connections, as the module `drain` notes it; gone with a reboot, as they are."""
+"""Which ports of a host are closed to new connections, as the module `drain` notes it; a reboot opens them."""
 
 from __future__ import annotations
 

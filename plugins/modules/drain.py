@@ -15,10 +15,10 @@ description:
   - A load balancer that is refused sends the request elsewhere, writes included, because nothing of it was sent yet. So
     new connections to a drained port are refused at once; those that are open go on, and are waited for.
   - Connections from the host itself are not concerned, so that what is behind the port can be tried meanwhile.
-  - It is a table of nftables of its own (C(inet fediops_drain)), which neither the rules of the firewall nor a reload of
-    them touch. It is gone after a reboot.
-  - After O(expire_seconds) the host opens the ports again by itself, so that a run that was broken off takes no host out
-    of service for good.
+  - It is a table of nftables of its own (C(inet fediops_drain)), which neither the rules of the firewall nor a reload
+    of them touch. It is gone after a reboot.
+  - After O(expire_seconds) the host opens the ports again by itself, so that a run that was broken off takes no host
+    out of service for good.
 options:
   ports:
     description: TCP ports, all that are to be closed on this host. Those that an earlier call closed are open again.

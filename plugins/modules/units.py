@@ -52,8 +52,8 @@ options:
   restarts:
     description:
       - When the restarts that are owed are made.
-      - V(later) starts, stops and reloads, and leaves those restarts owed, to be made one host after the other; they are
-        returned as RV(left).
+      - V(later) starts, stops and reloads, and leaves those restarts owed, to be made one host after the other; they
+        are returned as RV(left).
     type: str
     choices: [now, later]
     default: now
@@ -283,7 +283,8 @@ def bring_about(module: AnsibleModule) -> dict:
         carry_out(module, steps, now)
     # A run makes them, if not this call.
     due = bool(left) and module.check_mode
-    return {"changed": stale or due or bool(new or any(steps.values())), "daemon_reloaded": stale, "left": left, **steps}
+    changed = stale or due or bool(new or any(steps.values()))
+    return {"changed": changed, "daemon_reloaded": stale, "left": left, **steps}
 
 
 def arguments() -> dict:
