@@ -34,6 +34,7 @@ _ARGUMENTS = {
     "previous": {"type": "path"},
     "propose": {"type": "bool", "default": False},
     "provisional": {"type": "bool", "default": False},
+    "running": {"type": "path"},
 }
 
 
@@ -54,6 +55,7 @@ class ActionModule(ActionBase):
         hosts = {host: _variables_of(hostvars[host]) for host in groups["all"]}
         first = hostvars[groups["all"][0]] if groups["all"] else {}
         before = _read(path) if (path := arguments["previous"] or arguments["file"]) else None
+        running = _read(arguments["running"]) if arguments["running"] else before
         settings = {name: _plain(first[name]) for name in (*FLEET_SETTINGS, "mastodon_price_table") if name in first}
         plan = from_inventory(
             hosts,
@@ -61,7 +63,8 @@ class ActionModule(ActionBase):
             settings,
             provisional=arguments["provisional"],
             children=_child_groups(hostvars),
-            scheduler=scheduler_of(hostvars, groups.get("sidekiq", []), before),
+            scheduler=scheduler_of(hostvars, groups.get("sidekiq", []), running),
+            earlier=running["hosts"] if running else None,
             leaving=arguments["leaving"],
             gone=arguments["gone"],
         )

@@ -72,6 +72,12 @@ options:
         by the prices of C(mastodon_price_table).
     type: bool
     default: false
+  running:
+    description:
+      - The file of the plan that was run last; by default the earlier plan that is compared with.
+      - Processes of Sidekiq keep the queues, and hosts the pooler, that they have there, so that little restarts when
+        hosts join.
+    type: path
   provisional:
     description:
       - Plan for a look, and not for a run. A host of unknown size or address counts as 2 vCPU and 4096 MB, with a

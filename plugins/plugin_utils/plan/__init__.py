@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from . import departures, endpoints
 from .access import let_in
@@ -17,6 +18,7 @@ from .coefficients import Coefficients, read_coefficients
 from .demand import assess
 from .demand import findings as demand_findings
 from .flows import flows
+from .history import poolers_in, served_in
 from .inventory import members_of, read_inventory
 from .model import Finding, Fleet, Host, HostPlan, Plan
 from .silence import silence
@@ -33,6 +35,7 @@ def from_inventory(
     provisional: bool = False,
     children: Mapping[str, Sequence[str]] | None = None,
     scheduler: str | None = None,
+    earlier: Mapping[str, Mapping[str, Any]] | None = None,
     leaving: Sequence[str] = (),
     gone: Sequence[str] = (),
 ) -> Plan:
@@ -44,6 +47,8 @@ def from_inventory(
     provisional: plan hosts of unknown size or address with assumed ones, and warn, instead of refusing them.
     children: for each group its child groups, where they are known.
     scheduler: the host whose Sidekiq serves the queue `scheduler` now, where it is known: it stays there.
+    earlier: the hosts of the plan that runs, as plain data, where it is known: the queues of a Sidekiq process and the
+    pooler of a host stay as they are when hosts join, unless a person or the balance asks for others.
     leaving: hosts that are planned away: all is as if the inventory had not got them, and what still runs there goes
     on reaching what it uses. gone: the same once nothing runs there. What may not leave is refused.
     Nothing is raised for what a person can get wrong: all of it is in the findings, and hosts is then empty.
@@ -52,6 +57,7 @@ def from_inventory(
     fleet, found = read_inventory(
         hosts, groups, settings, provisional=provisional, children=children, scheduler=scheduler
     )
+    fleet = replace(fleet, served=served_in(earlier or {}), poolers=poolers_in(earlier or {}))
     findings = [*found, *check_fleet(fleet)]
     coefficients = None
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -23,6 +23,7 @@ RUBY = ("web", "sidekiq")
 # Who needs the files of a release, or a part of them.
 RELEASED = (*APPLICATION, "nginx")
 RELEASES_PORT = 8640
+_SPREAD_LEEWAY = 2
 # Networks that are a fleet's own; who is trusted in one of them is trusted in all of it, so that another edge changes
 # nothing.
 _LOOPBACKS = ("127.0.0.0/8", "::1/128")
@@ -69,12 +70,78 @@ def builder(fleet: Fleet) -> str:
     return fleet.builder or fleet.running("web")[0].name
 
 
-def spread(kinds: Iterable[Sequence[str]], places: Sequence[str]) -> dict[str, str]:
+def spread(
+    kinds: Iterable[Sequence[str]], places: Sequence[str], kept: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The place of each name: every place gets as many as any other, or one more; of each kind too.
 
-    So that a place that is away takes no kind with it of which there are several. Each name has its own order of the
-    places, so that few move when another joins or a place goes.
+    So that a place that is away takes no kind with it of which there are several. kept: where names are already; as few
+    of them as can be move, and a place may then have two more than another. Where nobody is anywhere, each name has its
+    own order of the places.
     """
+    kept = {name: place for name, place in (kept or {}).items() if place in places}
+    return _spread_on(list(kinds), places, kept) if kept else _spread_anew(kinds, places)
+
+
+def _spread_on(kinds: Sequence[Sequence[str]], places: Sequence[str], kept: Mapping[str, str]) -> dict[str, str]:
+    chosen = {name: kept[name] for names in kinds for name in names if name in kept}
+    for names in kinds:
+        for name in names:
+            if name not in chosen:
+                of_kind = Counter(chosen[other] for other in names if other in chosen)
+                loads = Counter(chosen.values())
+                chosen[name] = min(places, key=lambda place: (of_kind[place], loads[place], _draw(name, place)))
+    while move := _evened_kind(kinds, places, chosen, kept):
+        chosen |= move
+    # A pooler that joins should be used; for one client more or less nothing restarts.
+    if _difference(chosen, places) > _SPREAD_LEEWAY:
+        while _difference(chosen, places) > 1:
+            chosen |= _evened(kinds, places, chosen, kept)
+    return chosen
+
+
+def _evened_kind(
+    kinds: Sequence[Sequence[str]], places: Sequence[str], chosen: Mapping[str, str], kept: Mapping[str, str]
+) -> dict[str, str]:
+    """A name and its new place, where one place has two more of its kind than another; empty where none has."""
+    loads = Counter(chosen.values())
+    for names in kinds:
+        of_kind = Counter(chosen[name] for name in names)
+        most = max(places, key=lambda place: (of_kind[place], loads[place]))
+        least = min(places, key=lambda place: (of_kind[place], loads[place]))
+        if of_kind[most] > of_kind[least] + 1:
+            return {_movable([name for name in names if chosen[name] == most], kept): least}
+    return {}
+
+
+def _evened(
+    kinds: Sequence[Sequence[str]], places: Sequence[str], chosen: Mapping[str, str], kept: Mapping[str, str]
+) -> dict[str, str]:
+    """A name that goes from the place with the most to that with the least, its kind no less even than before."""
+    loads = Counter(chosen.values())
+    most, least = max(places, key=lambda place: loads[place]), min(places, key=lambda place: loads[place])
+    there = ([name for name in names if chosen[name] == most] for names in kinds)
+    here = (sum(chosen[name] == least for name in names) for names in kinds)
+    able = [name for names, others in zip(there, here, strict=True) if len(names) > others for name in names]
+    return {_movable(able, kept): least}
+
+
+def _movable(names: Iterable[str], kept: Container[str]) -> str:
+    """Rather one that was nowhere before: it restarts nothing."""
+    return max(names, key=lambda name: name not in kept)
+
+
+def _difference(chosen: Mapping[str, str], places: Sequence[str]) -> int:
+    loads = Counter(chosen.values())
+    return max(loads[place] for place in places) - min(loads[place] for place in places)
+
+
+def _draw(name: str, place: str) -> int:
+    """By what a name prefers one of several places that are as good."""
+    return crc32(f"{name} {place}".encode())
+
+
+def _spread_anew(kinds: Iterable[Sequence[str]], places: Sequence[str]) -> dict[str, str]:
     loads: Counter[str] = Counter()
     chosen = {}
     for names in kinds:
@@ -85,7 +152,7 @@ def spread(kinds: Iterable[Sequence[str]], places: Sequence[str]) -> dict[str, s
         left = {True: min(more, len(behind)), False: max(0, more - len(behind))}
         given: Counter[str] = Counter()
         for name in names:
-            for place in sorted(places, key=lambda place: crc32(f"{name} {place}".encode())):
+            for place in sorted(places, key=lambda place: _draw(name, place)):
                 if given[place] < each or (given[place] == each and left[place in behind]):
                     left[place in behind] -= given[place] == each
                     given[place] += 1
@@ -126,7 +193,9 @@ class Routes:
         for host in users if poolers else ():
             if host.name not in own:
                 kinds.setdefault(_kind(host), []).append(host.name)
-        chosen = spread(kinds.values(), [*own])
+        by_address = {host.address: host.name for host in poolers}
+        kept = {name: by_address[address] for name, address in fleet.poolers.items() if address in by_address}
+        chosen = spread(kinds.values(), [*own], kept)
         return cls(
             fleet=fleet,
             builder=by_name[builder(fleet)],

@@ -76,6 +76,8 @@ class Fleet:
 
     builder: the host that builds releases and migrates the database; the first of `web` unless told.
     scheduler: the host whose Sidekiq serves the queue `scheduler` now, where that is known.
+    served: for each host the queues that each of its Sidekiq processes serves now, as far as they are known. poolers:
+    for each host the address of the pooler that it uses now.
     leaving: hosts that are no part of it any more, and whose processes still work to their end. gone: those that did.
     """
 
@@ -86,6 +88,8 @@ class Fleet:
     requests_per_second: float | None = None
     builder: str | None = None
     scheduler: str | None = None
+    served: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict, hash=False)
+    poolers: Mapping[str, str] = field(default_factory=dict, hash=False)
     leaving: tuple[Host, ...] = ()
     gone: tuple[Host, ...] = ()
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -65,6 +65,107 @@ def _without_scheduler(slot: Slot) -> Slot:
     return Slot(name=_name_of(queues) if slot.name == "scheduler" else slot.name, queues=queues)
 
 
+def _all_slots() -> Iterator[Slot]:
+    for slots in (*_SPLITS.values(), _REPEATED):
+        yield from (_without_scheduler(slots[0]), *slots)
+
+
+def share_out(
+    processes: Mapping[str, int], served: Mapping[str, Sequence[tuple[str, ...]]], *, scheduler: bool = True
+) -> dict[str, list[Slot]]:
+    """What each process of the fleet serves, by host: what it served already, where all queues are served like that.
+
+    processes: how many each host has, the host of `scheduler` first. served: the queues of each process of a host until
+    now, in their order; only those of a split count, since a list by hand goes with who made it. A process that has
+    nothing to keep gets what the fleet lacks most of the split; one whose queues others serve too moves only
+    where a queue would be left without anybody. scheduler False leaves that queue out, as in `split`.
+    """
+    fresh = split(sum(processes.values()), scheduler=scheduler)
+    owners = [name for name, count in processes.items() for dummy in range(count)]
+    kept = [slot for name, count in processes.items() for slot in _kept(served.get(name, ()), count, scheduler)]
+    while any(kept):
+        filled = _filled(kept, fresh)
+        if _served(fresh) == _served(filled) and _runs_once(filled):
+            return {name: _own(name, owners, filled) for name in processes}
+        spare = _spare(kept)
+        if spare is None:
+            break
+        kept[spare] = None
+    return {name: _own(name, owners, fresh) for name in processes}
+
+
+def _own(name: str, owners: Sequence[str], slots: Sequence[Slot]) -> list[Slot]:
+    """The slots of one host, with names made unique among them."""
+    return numbered(slot for owner, slot in zip(owners, slots, strict=True) if owner == name)
+
+
+def _kept(served: Sequence[tuple[str, ...]], count: int, scheduler: bool) -> list[Slot | None]:
+    """What `count` processes of a host keep of what they served, None for those that have nothing to keep."""
+    slots = [_NAMED.get(queues) for queues in served[:count]]
+    known = [slot if slot is None or scheduler else _without_scheduler(slot) for slot in slots]
+    return known + [None] * (count - len(known))
+
+
+def _filled(kept: Sequence[Slot | None], fresh: Sequence[Slot]) -> list[Slot]:
+    """The slots kept, and in the gaps those of the fresh split of which the fleet has the least."""
+    left = Counter(slot.queues for slot in fresh) - Counter(slot.queues for slot in kept if slot)
+    lacks = _capacity(fresh)
+    lacks.subtract(_capacity(slot for slot in kept if slot))
+    missing = _served(fresh) - _served(slot for slot in kept if slot)
+    filled = []
+    for slot in kept:
+        if slot is None:
+            fitting = [queues for queues in left if "scheduler" in missing or not serves_scheduler(queues)]
+            chosen = max(fitting or left, key=lambda queues: (len(missing & _names(queues)), _gain(queues, lacks)))
+            left = left - Counter([chosen])
+            lacks.subtract(_shares(chosen))
+            missing -= _names(chosen)
+            slot = _NAMED[chosen]
+        filled.append(slot)
+    return filled
+
+
+def _gain(queues: tuple[str, ...], lacks: Mapping[str, float]) -> float:
+    """How much of what the fleet lacks a process with these queues brings."""
+    return round(sum(min(share, max(0.0, lacks[queue])) for queue, share in _shares(queues).items()), 6)
+
+
+def _shares(queues: tuple[str, ...]) -> Counter[str]:
+    """The part of a process that each of its queues has, by weight."""
+    total = sum(queue_weight(entry) for entry in queues)
+    return Counter({queue_name(entry): queue_weight(entry) / total for entry in queues})
+
+
+def _capacity(slots: Iterable[Slot]) -> Counter[str]:
+    """How many processes each queue has, in parts of them."""
+    found: Counter[str] = Counter()
+    for slot in slots:
+        found.update(_shares(slot.queues))
+    return found
+
+
+def _names(queues: Iterable[str]) -> set[str]:
+    return {queue_name(entry) for entry in queues}
+
+
+def _served(slots: Iterable[Slot]) -> set[str]:
+    return {queue for slot in slots for queue in _names(slot.queues)}
+
+
+def _runs_once(slots: Iterable[Slot]) -> bool:
+    """True if not more than one of the slots serves `scheduler`."""
+    return sum(serves_scheduler(slot.queues) for slot in slots) <= 1
+
+
+def _spare(kept: Sequence[Slot | None]) -> int | None:
+    """The last slot of which others serve every queue; None where there is none."""
+    counts = Counter(queue for slot in kept if slot for queue in _names(slot.queues))
+    spare = (
+        index for index, slot in enumerate(kept) if slot and all(counts[queue] > 1 for queue in _names(slot.queues))
+    )
+    return max(spare, default=None)
+
+
 def slots_of(lists: tuple[tuple[str, ...], ...], processes: int) -> list[Slot]:
     """What each process serves where a person named the queues of a host.
 
@@ -84,6 +185,11 @@ def queue_name(entry: str) -> str:
 def queue_weight(entry: str) -> int:
     """The weight of an entry in Sidekiq's notation: 4 of `push,4`, 1 of `push`."""
     return int(entry.partition(",")[2] or 1)
+
+
+def serves_scheduler(queues: Iterable[str]) -> bool:
+    """True if a process with these queues pushes the cron jobs."""
+    return "scheduler" in _names(queues)
 
 
 def check_entry(entry: object) -> str | None:
@@ -123,3 +229,7 @@ def numbered(slots: Iterable[Slot]) -> list[Slot]:
         number = seen[slot.name]
         out.append(slot if number == 1 else Slot(name=f"{slot.name}_{number}", queues=slot.queues))
     return out
+
+
+# Every slot of a split, by what it serves.
+_NAMED = {slot.queues: slot for slot in _all_slots()}

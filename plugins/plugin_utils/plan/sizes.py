@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from . import endpoints
@@ -24,7 +23,7 @@ from .model import (
     Web,
 )
 from .proxies import runs_on
-from .queues import Slot, numbered, queue_name, slots_of, split
+from .queues import Slot, queue_name, serves_scheduler, share_out, slots_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +157,14 @@ def _slots(fleet: Fleet, processes: Mapping[str, int]) -> dict[str, list[Slot]]:
     free = [host for host in hosts if not host.overrides.sidekiq_queues]
     # The first process of the split serves `scheduler`, which stays where it is when hosts join.
     free.sort(key=lambda host: host.name != fleet.scheduler)
-    shared = iter(split(sum(processes[host.name] for host in free), scheduler="scheduler" not in by_hand))
-    for host in free:
-        slots[host.name] = numbered(islice(shared, processes[host.name]))
-    return slots
+    counts = {host.name: processes[host.name] for host in free}
+    return slots | share_out(counts, _known(fleet, counts), scheduler="scheduler" not in by_hand)
+
+
+def _known(fleet: Fleet, names: Container[str]) -> Mapping[str, Sequence[tuple[str, ...]]]:
+    """What the processes of each host serve now; nothing where that is not what is known of `scheduler`."""
+    owners = {name for name, lists in fleet.served.items() if any(map(serves_scheduler, lists))}
+    return {} if fleet.scheduler in names and owners != {fleet.scheduler} else fleet.served
 
 
 def _databases(

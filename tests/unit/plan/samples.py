@@ -74,3 +74,31 @@ def write(kinds: Kinds, folder: Path, **variables) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "hosts.yml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return folder
+
+
+def shipped(name: str) -> tuple[dict[str, dict], dict[str, list[str]], dict]:
+    """An inventory of the collection as the library takes it: hosts with their variables, groups, settings."""
+    folder = Path(__file__).parents[3] / "inventories" / name
+    tree = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))
+    hosts = {host: dict(given) for host, given in tree.pop("all")["hosts"].items()}
+    groups: dict[str, list[str]] = {"all": list(hosts)}
+    settings: dict = {}
+    for group, members in _members(tree):
+        groups.setdefault(group, []).extend(host for host in members if host not in groups.get(group, ()))
+    for path in sorted((folder / "group_vars").rglob("*.yml")):
+        group = path.relative_to(folder / "group_vars").parts[0].removesuffix(".yml")
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        settings |= given if group == "all" else {}
+        for host in groups[group] if group != "all" else ():
+            hosts[host] |= given
+    return hosts, groups, settings
+
+
+def _members(tree: dict) -> list[tuple[str, list[str]]]:
+    """The hosts of each group, those of its child groups included."""
+    found = []
+    for group, part in tree.items():
+        below = _members(part.get("children", {}))
+        names = [*part.get("hosts", {}), *(host for dummy, members in below for host in members)]
+        found += [(group, names), *below]
+    return found
