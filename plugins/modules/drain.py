@@ -28,9 +28,10 @@ options:
   state:
     description:
       - V(drained) closes the ports and waits.
+      - V(left) only waits until nobody is connected to them any more.
       - V(open) opens all that this module closed.
     type: str
-    choices: [drained, open]
+    choices: [drained, left, open]
     default: drained
   wait_seconds:
     description:
@@ -63,6 +64,13 @@ EXAMPLES = r"""
   fediops.mastodon.drain:
     ports: [3000]
 
+- name: Wait until the pools of all clients have moved to another pooler
+  fediops.mastodon.drain:
+    ports: [6432]
+    state: left
+  register: users
+  failed_when: users.left > 0
+
 - name: Let them in again
   fediops.mastodon.drain:
     state: open
@@ -72,8 +80,14 @@ EXAMPLES = r"""
 RETURN = r"""
 left:
   description: Connections to the ports that were still open at the end.
-  returned: when O(state=drained)
+  returned: when O(state) is V(drained) or V(left)
   type: int
+by:
+  description: Whose connections those are, each address once.
+  returned: when O(state) is V(drained) or V(left)
+  type: list
+  elements: str
+  sample: [10.0.0.11]
 waited_seconds:
   description: How long was waited.
   returned: always
@@ -119,25 +133,26 @@ def address(text: str):
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def connections(table: str, ports: Iterable[int]) -> int:
-    """Return how many connections of other hosts to the ports are open in a table like /proc/net/tcp."""
-    wanted, count = set(ports), 0
+def connections(table: str, ports: Iterable[int]) -> list[str]:
+    """Return who has connections to the ports in a table like /proc/net/tcp, an address for each; not the host itself."""
+    wanted, found = set(ports), []
     for line in table.splitlines()[1:]:
         _slot, here, there, state = line.split()[:4]
         local, port = here.split(":")
         own, other = address(local), address(there.split(":")[0])
-        count += state == ESTABLISHED and int(port, 16) in wanted and own != other and not other.is_loopback
-    return count
+        if state == ESTABLISHED and int(port, 16) in wanted and own != other and not other.is_loopback:
+            found.append(str(other))
+    return found
 
 
-def open_connections(ports: Iterable[int]) -> int:
-    """Return how many connections of other hosts to the ports are open now."""
-    total = 0
+def open_connections(ports: Iterable[int]) -> list[str]:
+    """Return who has connections to the ports now, an address for each."""
+    found = []
     for path in CONNECTIONS:
         if os.path.exists(path):
             with open(path, encoding="ascii") as file:
-                total += connections(file.read(), ports)
-    return total
+                found += connections(file.read(), ports)
+    return found
 
 
 def load(module: AnsibleModule, text: str, mark: dict | None) -> None:
@@ -155,23 +170,21 @@ def load(module: AnsibleModule, text: str, mark: dict | None) -> None:
     os.replace(f"{MARK}.part", MARK)
 
 
-def drain(module: AnsibleModule) -> dict:
-    """Close the ports and wait for who is connected."""
+def drain(module: AnsibleModule, *, close: bool) -> dict:
+    """Close the ports, or leave them as they are, and wait for who is connected."""
     params = module.params
-    ports, began = sorted(set(params["ports"])), time.monotonic()
-    wrong = [port for port in ports if not 0 < port < 65536]
-    if wrong or not ports:
+    ports, began, expire = sorted(set(params["ports"])), time.monotonic(), params["expire_seconds"]
+    if not ports or not all(0 < port < 65536 for port in ports):
         module.fail_json(msg=f"ports are {params['ports']}; give TCP ports from 1 to 65535, at least one")
-    changed = closed_ports() != ports
-    if module.check_mode:
-        return {"changed": changed, "left": open_connections(ports), "waited_seconds": 0.0}
-    expire = params["expire_seconds"]
-    load(module, rules(ports, expire), {"ports": ports, "until": time.time() + expire if expire else None})
+    changed = close and closed_ports() != ports
+    if close and not module.check_mode:
+        load(module, rules(ports, expire), {"ports": ports, "until": time.time() + expire if expire else None})
     left = open_connections(ports)
-    while left and time.monotonic() - began < params["wait_seconds"]:
+    while left and not module.check_mode and time.monotonic() - began < params["wait_seconds"]:
         time.sleep(POLL_SECONDS)
         left = open_connections(ports)
-    return {"changed": changed, "left": left, "waited_seconds": round(time.monotonic() - began, 1)}
+    waited = round(time.monotonic() - began, 1)
+    return {"changed": changed, "left": len(left), "by": sorted(set(left)), "waited_seconds": waited}
 
 
 def reopen(module: AnsibleModule) -> dict:
@@ -189,13 +202,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "ports": {"type": "list", "elements": "int", "default": []},
-            "state": {"type": "str", "choices": ["drained", "open"], "default": "drained"},
+            "state": {"type": "str", "choices": ["drained", "left", "open"], "default": "drained"},
             "wait_seconds": {"type": "int", "default": 30},
             "expire_seconds": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
     )
-    module.exit_json(**(drain if module.params["state"] == "drained" else reopen)(module))
+    state = module.params["state"]
+    module.exit_json(**(reopen(module) if state == "open" else drain(module, close=state == "drained")))
 
 
 if __name__ == "__main__":

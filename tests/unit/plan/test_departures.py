@@ -91,6 +91,8 @@ def test_the_fleet_that_stays_is_planned_as_if_the_inventory_had_not_got_the_hos
         # Where one host remains for nginx and the application, TLS between them goes with the other.
         return
     kept, wanted = sizes_of(leaving), sizes_of(rest)
+    # Whoever was told of a replica reads, from the primary, until he is told that there is none.
+    kept = {path: value for path, value in kept.items() if ".pools.mastodon_production_read" not in path or path in wanted}
     differ = {path for path in kept.keys() | wanted.keys() if kept.get(path) != wanted.get(path)}
     # Puma and streaming listen in one place: on their address, as long as another edge comes to them.
     own = {path for path in differ if "127.0.0.1" in wanted.get(path, "")}
@@ -105,6 +107,21 @@ def opened(plan, name, port):
 
 
 class TestUntilItIsGone:
+    def test_who_still_asks_for_the_last_replica_reads_from_the_primary(self):
+        last = without(tiers(), "db3")
+        plan, gone = planned(last, leaving=["db2"]), planned(last, gone=["db2"])
+        for pooler in ("pool1", "pool2"):
+            pools = {pool["name"]: pool for pool in plan["hosts"][pooler]["pgbouncer"]["pools"]}
+            assert pools["mastodon_production_read"]["host"] == ADDRESSES["db1"]
+            assert [pool["name"] for pool in gone["hosts"][pooler]["pgbouncer"]["pools"]] == ["mastodon_production"]
+        assert "database_replica" not in plan["hosts"]["web1"]["endpoints"]
+        opened = sum(
+            pool["pool_size"] + pool["reserve_pool_size"]
+            for pooler in ("pool1", "pool2")
+            for pool in plan["hosts"][pooler]["pgbouncer"]["pools"]
+        )
+        assert opened < plan["hosts"]["db1"]["postgres"]["settings"]["max_connections"]
+
     def test_a_leaving_worker_reaches_what_it_uses_and_nobody_plans_with_it(self):
         plan, gone = planned(tiers(), leaving=["work2"]), planned(tiers(), gone=["work2"])
         address = ADDRESSES["work2"]

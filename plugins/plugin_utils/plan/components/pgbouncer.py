@@ -64,7 +64,7 @@ class Aim:
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """The pools of one pooler; reader is None where there are no replicas."""
+    """The pools of one pooler; reader is None where nobody asks for a replica."""
 
     primary: PoolSize
     reader: PoolSize | None
@@ -137,7 +137,8 @@ def share_out(
 
     clients: database connections of all processes, of which ruby_clients read from replicas too. room: for each host
     of PostgreSQL the connections that it has for pools of the application. Any replica, and the primary, may have to
-    take all who read, so that the smallest of them decides.
+    take all who read, so that the smallest of them decides. When the last replica leaves, those who have not heard of
+    it yet read from the primary, by what its other pools leave.
     """
     poolers = fleet.running("pgbouncer")
     primary = fleet.primary
@@ -152,7 +153,15 @@ def share_out(
         reader = pool_sizes(poolers, readers, least, whose, c, fixed=False)
         left -= sum(pool.most for pool in reader.values())
     writer = pool_sizes(poolers, writers, left, primary.name, c, fixed=True)
+    if not fleet.replicas and _last_replica_leaves(fleet):
+        left -= sum(pool.most for pool in writer.values())
+        reader = pool_sizes(poolers, aim(ruby_clients, (primary,), c), left, primary.name, c, fixed=False)
     return {host.name: Pools(primary=writer[host.name], reader=reader.get(host.name)) for host in poolers}
+
+
+def _last_replica_leaves(fleet: Fleet) -> bool:
+    """True while processes may still ask for a replica, because one that leaves was the last."""
+    return any(host.postgres_role == "replica" for host in fleet.leaving)
 
 
 def opened_for(part: Pgbouncer, for_: str) -> int:
@@ -231,7 +240,8 @@ def _pools(fleet: Fleet, host: Host, pools: Pools, reasons: Reasons, c: Coeffici
     primary = LOOPBACK if fleet.primary is host else fleet.primary.address
     rows: list[_Row] = [(DATABASE, primary, POSTGRES_PORT, pools.primary, "primary")]
     if pools.reader:
-        rows.append((READER, LOOPBACK, READER_PORT, pools.reader, "replica"))
+        reader = (LOOPBACK, READER_PORT) if fleet.replicas else (primary, POSTGRES_PORT)
+        rows.append((READER, *reader, pools.reader, "replica"))
     if fleet.monitored:
         probe = PoolSize(size=c.pgbouncer_pool_monitoring, reserve=0, why="for what asks whether the database answers")
         rows.append((_MONITORING, primary, POSTGRES_PORT, probe, "monitoring"))
@@ -245,7 +255,7 @@ def _pools(fleet: Fleet, host: Host, pools: Pools, reasons: Reasons, c: Coeffici
             else "none: it can wait"
         )
         reasons[f"{prefix}.port"] = f"{port} = " + (
-            "HAProxy of this host, which knows the replicas" if for_ == "replica" else "PostgreSQL's own"
+            "HAProxy of this host, which knows the replicas" if port == READER_PORT else "PostgreSQL's own"
         )
         yield Pool(
             name=name,

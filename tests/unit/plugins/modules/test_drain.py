@@ -21,19 +21,19 @@ def line(here, there, state="01", port="0BB8"):
 
 
 @pytest.mark.parametrize(
-    ("found", "count"),
+    ("found", "by"),
     [
-        ([], 0),
-        ([line(OWN, EDGE)], 1),
-        ([line(OWN, EDGE), line(OWN6, EDGE6)], 2),
+        ([], []),
+        ([line(OWN, EDGE)], ["10.0.0.11"]),
+        ([line(OWN, EDGE), line(OWN6, EDGE6)], ["10.0.0.11", "10.0.0.11"]),
         # Listening, closing, another port.
-        ([line(OWN, "00000000", "0A"), line(OWN, EDGE, "08"), line(OWN, EDGE, port="0FA0")], 0),
+        ([line(OWN, "00000000", "0A"), line(OWN, EDGE, "08"), line(OWN, EDGE, port="0FA0")], []),
         # The host's own: whoever tries what is behind the closed port.
-        ([line(OWN, OWN), line(LOOPBACK, LOOPBACK), line(OWN6, OWN6)], 0),
+        ([line(OWN, OWN), line(LOOPBACK, LOOPBACK), line(OWN6, OWN6)], []),
     ],
 )
-def test_counts_connections_of_others_to_the_port(found, count):
-    assert drain.connections(HEAD + "".join(found), [3000]) == count
+def test_connections_of_others_to_the_port_count(found, by):
+    assert drain.connections(HEAD + "".join(found), [3000]) == by
 
 
 def test_addresses_are_read_as_the_kernel_writes_them():
