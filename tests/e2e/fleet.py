@@ -90,8 +90,11 @@ class Fleet:
     @property
     def containers(self) -> dict[str, str]:
         """{host: name of its container}"""
-        lines = self.command("status").output.splitlines()
-        return {words[0]: words[-1] for line in lines if len(words := line.split()) == 4}
+        return {words[0]: words[-1] for words in self.status()}
+
+    def status(self) -> list[list[str]]:
+        """[host, address, state of its container, name of it] of each host, and of the world around them."""
+        return [words for line in self.command("status").output.splitlines() if len(words := line.split()) == 4]
 
     def release(self) -> dict[str, str] | None:
         """The version that is in force and the Ruby it runs on, as a host itself says; None where it cannot tell."""

@@ -201,13 +201,22 @@ class Instance:
         url = self.settings.get("SIDEKIQ_REDIS_URL")
         return self._ask_redis(url, "redis_sidekiq", command) if url else self.redis(*command)
 
+    def queues_console(self) -> subprocess.Popen:
+        """The same, for many commands: each a line that is written, and a line that is answered."""
+        url = self.settings.get("SIDEKIQ_REDIS_URL")
+        group = "redis_sidekiq" if url else "redis_core"
+        return self.host_of(group).begin(*self._redis_cli(url or self.settings["REDIS_URL"]))
+
     def _ask_redis(self, address: str, group: str, command: tuple[str, ...]) -> list[str]:
+        return self.host_of(group).output(*self._redis_cli(address), *command).splitlines()
+
+    @staticmethod
+    def _redis_cli(address: str) -> list[str]:
         url = urlsplit(address)
         environment = ["env", f"REDISCLI_AUTH={url.password}"] if url.password else []
         tls = ["--tls", "--cacert", "/etc/ssl/mastodon/ca.pem"] if url.scheme == "rediss" else []
         target = ["-h", url.hostname or LOOPBACK, "-p", str(url.port or 6379), *tls]
-        redis_cli = [*environment, "redis-cli", "--no-auth-warning", *target]
-        return self.host_of(group).output(*redis_cli, *command).splitlines()
+        return [*environment, "redis-cli", "--no-auth-warning", *target]
 
     def sql(self, query: str) -> list[str]:
         """The rows that the application's database answers."""
