@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import write_private
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import (
+    announce,
     as_record,
     compare,
     describe_changes,
@@ -101,14 +102,15 @@ class ActionModule(ActionBase):
         if before is None or not plan["hosts"]:
             return {"comparison": None, "outside_limit": []}
         comparison = compare(before, plan)
-        text = describe_changes(comparison)
+        text = describe_changes(comparison, plan)
         waiting = [host for host in outside if host in comparison.hosts]
         if waiting:
             Display().warning(
                 f"{listed(waiting)} {'needs' if len(waiting) == 1 else 'need'} a run too: outside of --limit, and "
                 "planned with other sizes than before."
             )
-        found = {"comparison": {**comparison.as_mapping(), "text": text}, "outside_limit": waiting}
+        words = {"text": text, "announcement": announce(comparison, plan, outside)}
+        found = {"comparison": {**comparison.as_mapping(), **words}, "outside_limit": waiting}
         return {**found, "diff": {"prepared": f"{text}\n"}} if self._task.diff and comparison else found
 
 

@@ -272,6 +272,12 @@ comparison:
       description: All of it as text.
       type: str
       returned: always
+    announcement:
+      description:
+        - What the run does to what runs already, on the hosts that take part in it, and what people notice of it.
+        - Short, and empty if nothing differs on them.
+      type: str
+      returned: always
 outside_limit:
   description: The hosts outside C(--limit) whose part of the plan differs, so that they need a run too.
   returned: success

@@ -6,7 +6,7 @@ Both plans are plain data, as `Plan.as_mapping` makes them and as a file of JSON
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -49,7 +49,8 @@ _APPLICATION = ("web", "streaming", "sidekiq")
 # Strongest first: of several effects on a service only one happens.
 _EFFECTS = ("start", "stop", "restart", "reload")
 _NOT_COMPARED = ("memory", "reasons")
-_PROCESS, _FEW = f"{COMPONENTS['sidekiq']} ", 4
+_PROCESS, _FEW, _REASONS = f"{COMPONENTS['sidekiq']} ", 4, 3
+_NOTHING_RESTARTS = "No service that runs is restarted or reloaded."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +154,11 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"it does not hold a plan ({error})") from error
 
 
-def describe_changes(comparison: Comparison) -> str:
-    """The comparison as text for the terminal; what happens to many processes in the same way is told once."""
+def describe_changes(comparison: Comparison, plan: Mapping[str, Any] | None = None) -> str:
+    """The comparison as text for the terminal; what happens to many processes in the same way is told once.
+
+    plan: the new one, as plain data; with it, what people notice is told too.
+    """
     if not comparison:
         return "Nothing differs from the last plan."
     lines = []
@@ -174,8 +178,70 @@ def describe_changes(comparison: Comparison) -> str:
     lines += [
         f"{entry['service']}: {entry['effect']} on {listed(entry['hosts'])}"
         for entry in _services_told_once(comparison.services)
-    ] or ["No service that runs is restarted or reloaded."]
-    return "\n".join(lines)
+    ] or [_NOTHING_RESTARTS]
+    return "\n".join([*lines, *(costs(comparison, plan) if plan else ())])
+
+
+def announce(comparison: Comparison, plan: Mapping[str, Any], outside: Container[str] = ()) -> str:
+    """What a run does to what runs already, short enough to be read before it begins; empty where nothing differs.
+
+    plan: the new one, as plain data. outside: hosts that take no part in the run.
+    """
+    changes = [
+        replace(change, hosts=tuple(host for host in change.hosts if host not in outside))
+        for change in comparison.changes
+    ]
+    here = replace(
+        comparison,
+        added=tuple(host for host in comparison.added if host not in outside),
+        changes=tuple(change for change in changes if change.hosts),
+    )
+    if not here:
+        return ""
+    lines = [f"New: {listed(here.added)}"] if here.added else []
+    if here.removed:
+        lines.append(f"No longer part of the fleet: {listed(here.removed)}")
+    lines += [
+        f"{entry['service']}: {entry['effect']} on {listed(entry['hosts'])}{_because(entry, here)}"
+        for entry in _services_told_once(here.services)
+    ] or [_NOTHING_RESTARTS]
+    if opened := [host for change in here.changes if change.what == "firewall" for host in change.hosts]:
+        lines.append(f"firewall: other rules on {listed(opened)}")
+    return "\n".join([*lines, *costs(here, plan)])
+
+
+def costs(comparison: Comparison, plan: Mapping[str, Any]) -> list[str]:
+    """What people notice of the restarts of a comparison, a sentence each, where it is more than a moment."""
+    hosts = plan["hosts"]
+    restarted = [
+        host
+        for entry in comparison.services
+        if (entry["service"], entry["effect"]) == (COMPONENTS["postgres"], "restart")
+        for host in entry["hosts"]
+    ]
+    pooled = any("pgbouncer" in part for part in hosts.values())
+    told = []
+    for host in restarted:
+        begin = f"While {COMPONENTS['postgres']} restarts on {host},"
+        if hosts[host]["postgres"]["role"] == "primary":
+            pages = "pages wait in PgBouncer" if pooled else "pages fail"
+            told.append(f"{begin} {pages} and jobs wait in their queues; nothing that was posted is lost.")
+        elif pooled:
+            told.append(f"{begin} the other replicas or the primary answer those who read; nobody waits.")
+    return told
+
+
+def _because(entry: Mapping[str, Any], comparison: Comparison) -> str:
+    """The values for which a service restarts, the first few."""
+    if entry["effect"] != "restart":
+        return ""
+    values = dict.fromkeys(
+        f"{change.what} {shown(change.before)} -> {shown(change.after)}"
+        for change in comparison.changes
+        if change.effect == "restart" and entry["service"] in change.services
+    )
+    told = [*values][:_REASONS] + ([f"{len(values) - _REASONS} more"] if len(values) > _REASONS else [])
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _told_once(changes: Sequence[Change]) -> list[Change]:
@@ -219,7 +285,8 @@ _Difference = tuple[str, str | None, str | None, tuple[str, ...], str]
 
 
 def _host_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[_Difference]:
-    for part in dict.fromkeys((*old, *new)):
+    # In the order of the new plan, which begins with what matters most; a file has them by name.
+    for part in dict.fromkeys((*new, *old)):
         if part in _NOT_COMPARED:
             continue
         if part in COMPONENTS and (part in old) != (part in new):
@@ -228,7 +295,7 @@ def _host_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[_D
             yield COMPONENTS[part], before, after, (COMPONENTS[part],), "start" if runs else "stop"
             continue
         was, becomes = dict(leaves(old.get(part), part)), dict(leaves(new.get(part), part))
-        for path in dict.fromkeys((*was, *becomes)):
+        for path in dict.fromkeys((*becomes, *was)):
             before, after = was.get(path), becomes.get(path)
             if before != after:
                 if path in _LISTS:

@@ -10,13 +10,14 @@ import re
 import pytest
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.compare import (
+    announce,
     as_record,
     compare,
     describe_changes,
     from_record,
 )
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan.words import listed
-from unit.plan.samples import SETTINGS, TWO_HUNDRED, inventory
+from unit.plan.samples import SETTINGS, TEN, TWO_HUNDRED, inventory
 
 
 @pytest.fixture
@@ -167,6 +168,52 @@ def test_what_happens_to_many_processes_is_told_once():
     assert "120 processes of Sidekiq: restart on push1 to push30" in text
     assert re.search(r"\n  \d+ processes of Sidekiq: concurrency +5 -> 20   \(restart them\)", text)
     assert len(text.splitlines()) < 30
+
+
+class TestWhatARunAnnounces:
+    """What is said before the first change, on the fleet of ten hosts."""
+
+    @pytest.fixture
+    def ten(self):
+        return from_inventory(*inventory(TEN), SETTINGS).as_mapping()
+
+    def test_nothing_is_said_of_the_same_plan(self, ten):
+        assert announce(compare(ten, ten), ten) == ""
+
+    def test_what_restarts_and_for_what(self, ten):
+        new = changed(ten, "web.workers", 7, host="web1")
+        lines = announce(compare(ten, new), new).splitlines()
+        assert lines == ["Puma: restart on web1 (Puma workers 4 -> 7)"]
+
+    def test_a_host_outside_the_run_is_left_out(self, ten):
+        new = changed(changed(ten, "web.workers", 7, host="web1"), "web.workers", 8, host="web2")
+        assert announce(compare(ten, new), new, ["web2"]) == "Puma: restart on web1 (Puma workers 4 -> 7)"
+        assert announce(compare(ten, new), new, ["web1", "web2"]) == ""
+
+    def test_who_comes_and_goes_and_what_is_let_in(self, ten):
+        hosts = dict(ten["hosts"])
+        old = {"hosts": {**hosts, "web9": hosts["web1"]}}
+        new = changed({**ten, "hosts": {**hosts, "web3": hosts["web1"]}}, "firewall", [], host="pool1")
+        assert announce(compare(old, new), new).splitlines() == [
+            "New: web3",
+            "No longer part of the fleet: web9",
+            "No service that runs is restarted or reloaded.",
+            "firewall: other rules on pool1",
+        ]
+
+    def test_a_restart_of_the_primary_is_told_as_people_notice_it(self, ten):
+        new = changed(ten, "postgres.settings.max_connections", 999, host="db1")
+        waits = "While PostgreSQL restarts on db1, pages wait in PgBouncer and jobs wait in their queues; "
+        assert f"{waits}nothing that was posted is lost." in announce(compare(ten, new), new)
+        assert waits in describe_changes(compare(ten, new), new)
+
+    def test_one_of_a_replica_is_not_noticed(self, ten):
+        new = changed(ten, "postgres.settings.max_connections", 999, host="reader1")
+        assert "on reader1, the other replicas or the primary answer" in announce(compare(ten, new), new)
+
+    def test_without_a_pooler_pages_fail_meanwhile(self, box):
+        new = changed(box, "postgres.settings.max_connections", 999)
+        assert "on box, pages fail and jobs wait in their queues" in announce(compare(box, new), new)
 
 
 def test_the_comparison_is_plain_data(box):

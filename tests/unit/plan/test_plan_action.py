@@ -167,6 +167,7 @@ def test_another_plan_than_the_last_is_compared_and_shown_as_a_difference(run, t
     assert {"service": "Puma", "effect": "restart", "hosts": ["box"]} in comparison["services"]
     assert "Puma workers" in done.stdout
     assert "(restart Puma)" in done.stdout
+    assert "Puma: restart on box (Puma workers 1 -> 3" in comparison["announcement"]
 
 
 def test_a_plan_of_last_week_may_be_what_is_compared_with(run, tmp_path):
