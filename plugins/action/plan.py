@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
             provisional=arguments["provisional"],
             children=_child_groups(hostvars),
             scheduler=scheduler_of(hostvars, groups.get("sidekiq", []), running),
-            earlier=running["hosts"] if running else None,
+            earlier=_earlier(running, [*arguments["leaving"], *arguments["gone"]]),
             leaving=arguments["leaving"],
             gone=arguments["gone"],
         )
@@ -160,6 +160,14 @@ def scheduler_of(hostvars: Any, names: Sequence[str], before: Mapping[str, Any] 
         if any(queue_name(entry) == "scheduler" for process in processes for entry in process["queues"]):
             return name
     return None
+
+
+def _earlier(running: Mapping[str, Any] | None, away: Sequence[str]) -> dict[str, Any]:
+    """The hosts of the plan that runs; those that leave it with what they had, also when that is begun again."""
+    if running is None:
+        return {}
+    left = {name: part for name, part in running["leaving"].items() if name in away}
+    return left | running["hosts"]
 
 
 def _child_groups(hostvars: Any) -> dict[str, list[str]] | None:

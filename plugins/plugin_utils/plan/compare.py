@@ -143,13 +143,16 @@ def as_record(plan: Mapping[str, Any], before: Mapping[str, Any], waiting: Seque
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The earlier plan of what was kept, each host as its last run found it: {hosts: {name: sizes}}.
+    """The earlier plan of what was kept, each host as its last run found it: {hosts, leaving: {name: sizes}}.
 
     Raises ValueError if that is not what `as_record` makes.
     """
     try:
         parts = {**record["hosts"], **record.get("waiting", {})}
-        return {"hosts": {str(host): dict(part) for host, part in parts.items() if part is not None}}
+        return {
+            "hosts": {str(host): dict(part) for host, part in parts.items() if part is not None},
+            "leaving": {str(host): dict(part) for host, part in record.get("leaving", {}).items()},
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"it does not hold a plan ({error})") from error
 

@@ -163,8 +163,9 @@ def _slots(fleet: Fleet, processes: Mapping[str, int]) -> dict[str, list[Slot]]:
 
 def _known(fleet: Fleet, names: Container[str]) -> Mapping[str, Sequence[tuple[str, ...]]]:
     """What the processes of each host serve now; nothing where that is not what is known of `scheduler`."""
-    owners = {name for name, lists in fleet.served.items() if any(map(serves_scheduler, lists))}
-    return {} if fleet.scheduler in names and owners != {fleet.scheduler} else fleet.served
+    here = {name: lists for name, lists in fleet.served.items() if name in names}
+    owners = {name for name, lists in here.items() if any(map(serves_scheduler, lists))}
+    return {} if fleet.scheduler in names and owners != {fleet.scheduler} else here
 
 
 def _databases(

@@ -65,23 +65,24 @@ def sizes_of(plan):
 
 
 def draw_departures(inventory, data):
-    """One or two hosts of the fleet, and the plan with them gone."""
+    """One or two hosts of the fleet, the plan with them gone, and the hosts of the plan before that, if it is known."""
     names = data.draw(st.lists(st.sampled_from(sorted(inventory.hosts)), min_size=1, max_size=2, unique=True))
-    plan = planned(inventory, gone=names)
+    earlier = planned(inventory)["hosts"] if data.draw(st.booleans()) else {}
+    plan = planned(inventory, gone=names, earlier=earlier)
     assume(plan["hosts"] and not any(finding["severity"] == "error" for finding in plan["findings"]))
-    return names, plan
+    return names, plan, earlier
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
 @given(inventory=st.one_of(fleets.sensible_fleets(most_hosts=30), fleets.random_fleets(most_hosts=20)), data=st.data())
 def test_the_fleet_that_stays_is_planned_as_if_the_inventory_had_not_got_the_host(inventory, data):
-    names, gone = draw_departures(inventory, data)
-    rest = planned(without(inventory, *names))
+    names, gone, earlier = draw_departures(inventory, data)
+    rest = planned(without(inventory, *names), earlier=earlier)
     about = {"leaving", "findings"}
     assert {key: value for key, value in gone.items() if key not in about} == {
         key: value for key, value in rest.items() if key not in about
     }
-    leaving = planned(inventory, leaving=names)
+    leaving = planned(inventory, leaving=names, earlier=earlier)
     assert sorted(leaving["leaving"]) == sorted(names) == sorted(gone["leaving"])
     assert [leaving[key] for key in ("groups", "builder", "totals", "demand")] == [
         rest[key] for key in ("groups", "builder", "totals", "demand")
@@ -206,6 +207,18 @@ class TestTheRecord:
 
     def test_a_host_that_is_left_in_the_inventory_is_new_again(self, kept):
         assert compare(kept, planned(tiers())).added == ("work2",)
+
+
+@pytest.mark.parametrize("pooler", ["pool1", "pool2"])
+def test_one_that_leaves_keeps_its_pooler_also_when_that_is_begun_again(pooler):
+    inventory = tiers(work3=(4, 7946, "sidekiq"))
+    before = planned(inventory, scheduler="work3")
+    before["hosts"]["work3"]["endpoints"]["database"]["host"] = ADDRESSES[pooler]
+    first = planned(inventory, scheduler="work3", leaving=["work3"], earlier=before["hosts"])
+    kept = from_record(as_record(first, before, []))
+    again = planned(inventory, scheduler="work2", leaving=["work3"], earlier=kept["hosts"] | kept["leaving"])
+    assert again["hosts"] == first["hosts"]
+    assert again["leaving"]["work3"]["endpoints"]["database"]["host"] == ADDRESSES[pooler]
 
 
 class TestWhoMayNotLeave:
