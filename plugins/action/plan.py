@@ -36,6 +36,7 @@ _ARGUMENTS = {
     "propose": {"type": "bool", "default": False},
     "provisional": {"type": "bool", "default": False},
     "running": {"type": "path"},
+    "show_warnings": {"type": "bool", "default": True},
 }
 
 
@@ -69,7 +70,7 @@ class ActionModule(ActionBase):
             leaving=arguments["leaving"],
             gone=arguments["gone"],
         )
-        for finding in plan.warnings:
+        for finding in plan.warnings if arguments["show_warnings"] else ():
             Display().warning(f"[{finding.constraint}] {finding.message} {finding.advice}")
         result["refusal"] = refusal(plan.errors)
         if plan.errors and not arguments["provisional"]:

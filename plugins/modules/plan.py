@@ -85,6 +85,10 @@ options:
       - A plan that does not hold does not fail the task; read RV(refusal).
     type: bool
     default: false
+  show_warnings:
+    description: Whether to show the warnings of the plan. They are in RV(plan.findings) in any case.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full

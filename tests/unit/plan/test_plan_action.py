@@ -34,6 +34,7 @@ PLAYBOOK = """
         leaving: "{{ leaving | default(omit) }}"
         propose: "{{ propose | default(omit) }}"
         provisional: "{{ provisional | default(omit) }}"
+        show_warnings: "{{ show_warnings | default(omit) }}"
       register: mastodon_fleet
       run_once: true
     - ansible.builtin.copy:
@@ -134,6 +135,12 @@ def test_warnings_are_shown_and_the_run_goes_on(run):
     done, result = run("-e", "web_workers=3", "-e", "vm_memory_mb=8192")
     assert done.returncode == 0
     assert "[WARNING]: [workers] box: 3 Puma workers on 2 vCPU" in told(done)
+    assert [finding["constraint"] for finding in result["plan"]["findings"]] == ["workers"]
+
+
+def test_warnings_can_be_left_to_the_findings(run):
+    done, result = run("-e", "web_workers=3", "-e", "vm_memory_mb=8192", "-e", "show_warnings=false")
+    assert "[WARNING]: [workers]" not in told(done)
     assert [finding["constraint"] for finding in result["plan"]["findings"]] == ["workers"]
 
 
