@@ -83,8 +83,13 @@ release:
   description: The release that C(/opt/mastodon/current) points to, or nothing.
   returned: success
   type: str
+drained:
+  description: The ports that M(fediops.mastodon.drain) keeps new connections from.
+  returned: success
+  type: list
+  elements: int
 owed:
-  description: What the host owes to its services.
+  description: What the host owes to those of its services that are there.
   returned: success
   type: list
   elements: str
@@ -127,6 +132,7 @@ import socket
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.fediops.mastodon.plugins.module_utils.drained import closed_ports
 from ansible_collections.fediops.mastodon.plugins.module_utils.owed import STATE_DIRECTORY, Owed
 from ansible_collections.fediops.mastodon.plugins.module_utils.redis_client import RedisClient, RedisError
 from ansible_collections.fediops.mastodon.plugins.module_utils.sidekiq import read_state
@@ -134,7 +140,7 @@ from ansible_collections.fediops.mastodon.plugins.module_utils.sidekiq import re
 PATTERNS = (
     "nginx.service", "mastodon-web.service", "mastodon-web.socket", "mastodon-streaming@*.service",
     "mastodon-sidekiq@*.service", "pgbouncer.service", "haproxy.service", "postgresql@*.service",
-    "redis-server.service", "certbot.timer",
+    "fediops-replica-health.socket", "redis-server.service", "certbot.timer",
 )  # fmt: skip
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "NRestarts", "Result", "StatusText", "MainPID",
@@ -205,11 +211,11 @@ def sql(module: AnsibleModule, script: str, *arguments: str) -> str:
     return run(module, [*user, *psql, *arguments], data=script, cwd="/")
 
 
-def units(module: AnsibleModule) -> dict[str, dict]:
-    """Return the units of all components, and those that failed."""
+def units(module: AnsibleModule, more: list[str]) -> dict[str, dict]:
+    """Return the units of all components, those that failed, and more by their names, as far as they are there."""
     listed = run(module, ["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--full"])
     failed = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    shown = run(module, ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *PATTERNS, *failed])
+    shown = run(module, ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *PATTERNS, *failed, *more])
     found = {}
     for block in shown.strip().split("\n\n"):
         about = dict(line.split("=", 1) for line in block.splitlines())
@@ -365,6 +371,9 @@ def told(question: object, module: AnsibleModule) -> dict | None:
 def look(module: AnsibleModule) -> dict:
     """Return all that there is to read. Raises SilentError where systemd does not answer."""
     current = "/opt/mastodon/current"
+    # By what is owed, the unit that it is owed to, or nothing.
+    debts = {debt: debt.partition(" ")[2] for debt in sorted(Owed(STATE_DIRECTORY).pending())}
+    found = units(module, [name for name in debts.values() if name])
     of_redis = told(redis, module)
     with open("/proc/uptime", encoding="utf-8") as file:
         uptime = float(file.read().split()[0])
@@ -372,10 +381,11 @@ def look(module: AnsibleModule) -> dict:
         "hostname": socket.gethostname(),
         "uptime_seconds": int(uptime),
         "reboot": reboot(),
-        "units": units(module),
+        "units": found,
         "packages": packages(module),
         "release": os.path.basename(os.readlink(current)) if os.path.islink(current) else None,
-        "owed": sorted(Owed(STATE_DIRECTORY).pending()),
+        "drained": closed_ports(),
+        "owed": [debt for debt, name in debts.items() if not name or name in found],
         "filesystems": filesystems(),
         "certificates": certificates(),
         "postgres": told(postgres, module),

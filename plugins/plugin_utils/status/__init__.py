@@ -13,6 +13,9 @@ from .model import Finding, Thresholds
 
 __all__ = ["Finding", "Thresholds", "fleet_status"]
 
+# What Ansible adds to whatever a module returns.
+_OF_ANSIBLE = ("changed", "failed", "invocation", "warnings", "deprecations")
+
 
 def fleet_status(
     readings: Mapping[str, Mapping[str, Any]],
@@ -43,7 +46,7 @@ def fleet_status(
     return {
         "state": show.state_of(found),
         "findings": [finding.as_mapping() for finding in found],
-        "hosts": {name: _row(name, readings.get(name), found) for name in names},
+        "hosts": {name: {"state": "silent"} for name in silent} | {host.name: _row(host, found) for host in answered},
         "sidekiq": state[1] if (state := fleet.sidekiq_state(answered)) else None,
         "releases": fleet.releases(answered),
         "text": "\n\n".join(filter(None, parts)),
@@ -64,9 +67,8 @@ def _unplanned(refusal: str) -> list[Finding]:
     ]
 
 
-def _row(name: str, reading: Mapping[str, Any] | None, findings: Sequence[Finding]) -> dict[str, Any]:
-    """One host: its state, and what was read there but its certificates, which are no news, and the queues."""
-    if reading is None:
-        return {"state": "silent"}
-    told = {key: value for key, value in reading.items() if key not in ("certificates", "sidekiq")}
-    return {"state": show.state_of([finding for finding in findings if finding.host == name]), **told}
+def _row(host: hosts.Host, findings: Sequence[Finding]) -> dict[str, Any]:
+    """One host: its state, and what was read there; of certificates the days that are left, and no queues again."""
+    days = {path: round(left, 1) for path, (left, _life) in hosts.certificates_left(host).items()}
+    told = {key: value for key, value in host.reading.items() if key not in ("sidekiq", *_OF_ANSIBLE)}
+    return {"state": show.state_of([one for one in findings if one.host == host.name]), **told, "certificates": days}

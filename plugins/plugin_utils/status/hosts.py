@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..certificates import validity
+from ..plan.words import joined
 from .model import Finding, Severity, Thresholds
 
 SITE = "run the playbook fediops.mastodon.site"
@@ -65,6 +66,8 @@ def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
         units["haproxy.service"] = "haproxy"
     if "postgres" in plan:
         units["postgresql@*.service"] = "postgres"
+        if plan["postgres"]["role"] == "replica":
+            units["fediops-replica-health.socket"] = "postgres"
     if "redis" in plan:
         units["redis-server.service"] = "redis"
     return units
@@ -313,7 +316,10 @@ def certificates(host: Host) -> Iterator[Finding]:
 
 
 def debts(host: Host) -> Iterator[Finding]:
-    """Restarts and reloads that a run left behind, and a start of the host that is due."""
+    """Ports that a run closed, restarts and reloads that it left behind, and a start of the host that is due."""
+    if ports := host.reading["drained"]:
+        message = f"Requests go elsewhere: new connections to {joined([str(port) for port in ports])} are refused here."
+        yield host.finding("warning", "host", message, f"If no playbook is at work, {SITE}, which opens what works.")
     if owed := host.reading["owed"]:
         message = f"A run has left this to be done: {', '.join(owed)}."
         yield host.finding("warning", "host", message, f"If none is at work, {SITE}, which does it.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ def state_of(findings: Sequence[Finding]) -> str:
 def table(names: Sequence[str], hosts: Sequence[Host], findings: Sequence[Finding]) -> str:
     """The table, in the order of names; hosts are those that answered."""
     answered = {host.name: host for host in hosts}
+    queues = sidekiq_state(hosts)
+    processes = queues[1]["processes"] if queues else ()
     rows = [("host", "state", "units", "disk", "certificate", "runs")]
     for name in names:
         state = state_of([finding for finding in findings if finding.host == name])
@@ -30,7 +33,7 @@ def table(names: Sequence[str], hosts: Sequence[Host], findings: Sequence[Findin
             rows.append((name, _SILENT, "-", "-", "-", "-"))
             continue
         host = answered[name]
-        first, *more = list(_runs(host)) or ["-"]
+        first, *more = list(_runs(host, processes)) or ["-"]
         rows.append((name, state, _units(host), _disk(host), _certificate(host), first))
         rows += [("", "", "", "", "", line) for line in more]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -53,8 +56,8 @@ def about_the_fleet(hosts: Sequence[Host]) -> str:
         threads = sum(process["concurrency"] for process in state["processes"])
         lines.append(f"Queues: {queues}")
         lines.append(
-            f"Jobs: {busy} run in {threads} threads of {len(state['processes'])} processes; {state['retries']} will be "
-            f"tried again, {state['scheduled']} wait for their time, {state['dead']} are given up"
+            f"Jobs: {busy} of {threads} threads busy; {state['retries']} will be tried again, {state['scheduled']} are "
+            f"for later, {state['dead']} are given up"
         )
     for name, there in releases(hosts).items():
         lines.append(f"Release: {name} on {listed(there)}")
@@ -85,20 +88,9 @@ def _numbered(number: int, found: tuple[str, ...]) -> str:
 def _units(host: Host) -> str:
     """How many of the planned units run."""
     planned = planned_units(host.plan)
-    running = host.reading["units"].items()
-    names = {name.replace("*", "") for name in planned}
-    up = [
-        name
-        for name in names
-        if any(_same(name, found) and unit["active"] in ("active", "reloading") for found, unit in running)
-    ]
-    return f"{len(up)}/{len(names)}" if planned else "-"
-
-
-def _same(planned: str, found: str) -> bool:
-    """Whether a unit is the planned one; of PostgreSQL the plan knows the beginning and the end of the name."""
-    beginning, _at, end = planned.partition("@")
-    return found == planned or (end == ".service" and found.startswith(f"{beginning}@") and found.endswith(end))
+    names = [name for name, unit in host.reading["units"].items() if unit["active"] in ("active", "reloading")]
+    up = [pattern for pattern in planned if fnmatch.filter(names, pattern)]
+    return f"{len(up)}/{len(planned)}" if planned else "-"
 
 
 def _disk(host: Host) -> str:
@@ -116,14 +108,23 @@ def _certificate(host: Host) -> str:
     return f"{min(left):.0f} d" if left else "-"
 
 
-def _runs(host: Host) -> Iterator[str]:
-    """A line for each component with what it is doing."""
+def _runs(host: Host, processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each component with what it is doing; processes are all that Redis knows of Sidekiq."""
     reading, plan = host.reading, host.plan
-    lines = {"web": _puma, "sidekiq": _sidekiq, "pgbouncer": _pgbouncer, "postgres": _postgres, "redis": _redis}
-    for component, title in COMPONENTS.items():
-        if component in plan:
-            line = lines[component](reading, plan) if component in lines else ""
-            yield f"{title:<11}{line or _version(reading, component)}".rstrip()
+    here = [process for process in processes if process["hostname"] == reading["hostname"]]
+    lines = {
+        "nginx": lambda: _version(reading, "nginx"),
+        "web": lambda: _puma(reading),
+        "streaming": lambda: _streaming(reading, plan),
+        "sidekiq": lambda: _sidekiq(plan, here),
+        "pgbouncer": lambda: _pgbouncer(reading, plan),
+        "haproxy": lambda: _version(reading, "haproxy"),
+        "postgres": lambda: _postgres(reading),
+        "redis": lambda: _redis(reading, plan),
+    }
+    for component in COMPONENTS:
+        if component in lines and component in plan:
+            yield f"{COMPONENTS[component]:<11}{lines[component]()}".rstrip()
 
 
 def _version(reading: Mapping[str, Any], component: str) -> str:
@@ -132,14 +133,19 @@ def _version(reading: Mapping[str, Any], component: str) -> str:
     return version.partition(":")[2].partition("-")[0] if ":" in version else version.partition("-")[0]
 
 
-def _puma(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+def _puma(reading: Mapping[str, Any]) -> str:
     state = puma_state(reading)
     return f"{state['busy']}/{state['threads']} threads busy, {state['backlog']} waiting" if state else "says nothing"
 
 
-def _sidekiq(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    processes = plan["sidekiq"]["processes"]
-    return f"{len(processes)} planned with {sum(process['concurrency'] for process in processes)} threads"
+def _streaming(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    units = [unit for name, unit in reading["units"].items() if name.startswith("mastodon-streaming@")]
+    return f"{sum(unit['active'] == 'active' for unit in units)}/{len(plan['streaming']['processes'])} processes"
+
+
+def _sidekiq(plan: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]) -> str:
+    busy, threads = (sum(process[what] for process in processes) for what in ("busy", "concurrency"))
+    return f"{len(processes)}/{len(plan['sidekiq']['processes'])} processes, {busy}/{threads} threads busy"
 
 
 def _pgbouncer(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
@@ -155,7 +161,7 @@ def _pgbouncer(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     return f"{told['clients']}/{plan['pgbouncer']['max_client_conn']} clients; {'; '.join(pools)}"
 
 
-def _postgres(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+def _postgres(reading: Mapping[str, Any]) -> str:
     told = reading["postgres"]
     if not told or "error" in told:
         return "does not answer"

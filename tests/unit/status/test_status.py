@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import from_inventory
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.status import Thresholds, fleet_status
-from ansible_collections.fediops.mastodon.plugins.plugin_utils.status.hosts import planned_units
+from ansible_collections.fediops.mastodon.plugins.plugin_utils.status.hosts import planned_units, puma_state
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -65,7 +65,8 @@ def reading(name):
     names = [unit_name.replace("@*", "@17-main") for unit_name in planned_units(plan)]
     application = any(part in plan for part in ("web", "streaming", "sidekiq"))
     told = {
-        "hostname": name, "uptime_seconds": 86400, "reboot": None, "packages": {}, "owed": [], "certificates": {},
+        "hostname": name, "uptime_seconds": 86400, "reboot": None, "packages": {}, "drained": [], "owed": [],
+        "certificates": {},
         "release": RELEASE if application or "nginx" in plan else None,
         "filesystems": {"/": {"size_mb": 40960, "free_mb": 30720, "used_percent": 25, "inodes_percent": 3}},
         "units": {one: unit(folder=RELEASE if one.startswith("mastodon-") else "") for one in names},
@@ -223,6 +224,7 @@ def test_a_number_is_judged_by_its_thresholds(fleet, path, values):
         ({("redis1", "redis"): {"error": "gone"}}, "problem", "redis1", "Redis does not answer: gone"),
         ({(*PROCESS, "beat_age_seconds"): 30.0}, "warning", "worker1", "told nothing of itself for 30 s"),
         ({("web1", "owed"): ["restart mastodon-web.service"]}, "warning", "web1", "restart mastodon-web.service"),
+        ({("web1", "drained"): [3000]}, "warning", "web1", "new connections to 3000 are refused"),
         ({("web1", "reboot"): "/run/reboot-required is there"}, "warning", "web1", "started anew: /run/reboot"),
         ({("web1", "release"): None}, "warning", "web1", "No release is in force here"),
     ],
@@ -406,7 +408,17 @@ def test_thresholds_that_are_none_are_refused(given, says):
         Thresholds.of(given)
 
 
-def test_no_certificate_and_no_queue_is_told_twice(fleet):
-    status = judged(fleet)
-    assert "certificates" not in status["hosts"]["edge1"]
-    assert "sidekiq" not in status["hosts"]["redis1"]
+def test_a_host_is_told_in_numbers_and_queues_are_told_once(fleet):
+    fleet["edge1"] |= {"changed": False, "failed": False}
+    hosts = judged(fleet)["hosts"]
+    assert hosts["edge1"]["certificates"] == {"/etc/ssl/mastodon/fullchain.pem": 60.0}
+    assert not {"changed", "failed"} & hosts["edge1"].keys()
+    assert "sidekiq" not in hosts["redis1"]
+
+
+def test_puma_without_workers_is_understood(fleet):
+    reading = {
+        "units": {"mastodon-web.service": {"text": "Puma 6.6.0: worker: { 2/5 threads, 4 available, 0 backlog }"}}
+    }
+    assert puma_state(reading) == {"booted": 1, "workers": 0, "threads": 5, "busy": 1, "backlog": 0}
+    assert puma_state({"units": {}}) is None

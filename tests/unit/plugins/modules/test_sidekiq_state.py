@@ -14,7 +14,9 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.plan import queue
 
 PASSWORD = "a-password-of-a-test"
 NOW = 1_795_877_660.5
-ONE, OTHER, GONE = "worker1:4530:50a5df3c9087", "worker2:31:21527c604fc5", "worker1:7:dead00000000"
+ONE = "worker1:4530:50a5df3c9087"
+OTHER = "worker2:31:21527c604fc5"
+GONE = "worker1:7:dead00000000"
 
 
 def encoded(value):
