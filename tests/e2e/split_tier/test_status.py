@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 
 import pytest
 from e2e.instance import wait_until
 
+# Of a machine that has nothing else to do; of one that has, a host may take long to answer.
 SECONDS = 15
+PATIENT = ("-e", "status_connect_timeout_seconds=30")
 BEAT_SECONDS = 25
 OWED = "restart systemd-journald.service"
 # What is owed to a unit that the host does not have is nothing.
@@ -93,7 +96,7 @@ def broken(instance, replicas, quiet, fleet, tmp_path_factory):
 
         wait_until(is_told, BEAT_SECONDS, "the process tells that it is quiet")
         instance.host_of("nginx").output("systemctl", "stop", "nginx.service")
-        run, document, _seconds = status(fleet, folder)
+        run, document, _seconds = status(fleet, folder, *PATIENT)
         instance.host_of("nginx").output("systemctl", "start", "nginx.service")
         fleet.command("run", folder / "look.yml")
         return run, document, json.loads((folder / "state.json").read_text())
@@ -166,4 +169,4 @@ def test_a_host_that_is_away_is_told_and_not_waited_for(paused, fleet, shown):
     assert document["hosts"][host.name] == {"state": "silent"}
     assert sorted(document["hosts"]) == fleet.hosts()
     assert "does not answer" in told(document, host, "host")
-    assert seconds < SECONDS
+    assert seconds < SECONDS * max(1, os.getloadavg()[0] / os.cpu_count())

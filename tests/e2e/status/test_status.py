@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 
 import pytest
 
+# Of a machine that has nothing else to do.
 SECONDS = 10
 ROW = re.compile(r"^(\S+) +(ok|warning|problem|silent) +\S+/", re.MULTILINE)
 
@@ -45,7 +47,7 @@ def test_it_takes_seconds(table, shown):
     _run, seconds = table
     with shown():
         print(f"\nstatus.yml: {seconds:.1f} s")
-    assert seconds < SECONDS
+    assert seconds < SECONDS * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 def test_a_script_reads_json(document, fleet, plan_of):
