@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -43,6 +43,11 @@ class Host:
         """A finding where a value reaches the limit of a warning, or of a problem."""
         if value >= limits[0]:
             yield self.finding("problem" if value >= limits[1] else "warning", component, message, advice)
+
+    def is_kept_from(self, component: str) -> bool:
+        """Whether requests to a component go to other hosts, because a run closed its ports here."""
+        ports = {"nginx": {80, 443}, "web": {self.plan.get("web", {}).get("port")}}
+        return not ports.get(component, set()).isdisjoint(self.reading["drained"])
 
     def runs(self, component: str) -> bool:
         """Whether the plan has a component here."""
@@ -91,7 +96,9 @@ def units(host: Host) -> Iterator[Finding]:
         if not matching:
             yield host.finding("problem", component, f"{pattern} is not there.", f"To set it up, {SITE}.")
         for name in matching:
-            yield from _unit(host, component, name, found[name])
+            for finding in _unit(host, component, name, found[name]):
+                # Nobody notices it where nobody is sent.
+                yield replace(finding, severity="warning") if host.is_kept_from(component) else finding
     for name, unit in found.items():
         if name in known:
             continue

@@ -248,6 +248,23 @@ def test_a_unit_that_systemd_does_not_know_is_missed(fleet):
     assert only(fleet)["message"] == "mastodon-web.service is not there."
 
 
+@pytest.mark.parametrize(
+    ("unit_path", "ports", "severities"),
+    [
+        (WEB, [PLAN["web1"]["web"]["port"]], {"warning"}),
+        (WEB, [1], {"warning", "problem"}),
+        (("edge1", "units", "nginx.service"), [80, 443], {"warning"}),
+        (("worker1", "units", next(iter(planned_units(PLAN["worker1"])))), [3000], {"warning", "problem"}),
+    ],
+)
+def test_what_is_stopped_where_nobody_is_sent_is_no_problem(fleet, unit_path, ports, severities):
+    put(fleet, unit_path, unit(active="inactive"))
+    put(fleet, (unit_path[0], "drained"), ports)
+    findings = judged(fleet)["findings"]
+    assert {found["severity"] for found in findings} == severities
+    assert len(findings) == 2
+
+
 def test_a_process_that_is_not_planned_is_noticed(fleet):
     fleet["web1"]["units"]["mastodon-sidekiq@all.service"] = unit(folder=RELEASE)
     found = only(fleet)
