@@ -134,7 +134,7 @@ def address(text: str):
 
 
 def connections(table: str, ports: Iterable[int]) -> list[str]:
-    """Return who has connections to the ports in a table like /proc/net/tcp, an address for each; not the host itself."""
+    """Return who has connections to the ports in a table like /proc/net/tcp, an address for each; others only."""
     wanted, found = set(ports), []
     for line in table.splitlines()[1:]:
         _slot, here, there, state = line.split()[:4]

@@ -236,8 +236,11 @@ def carry_out(module: AnsibleModule, steps: dict[str, list[str]], now: dict[str,
     if missing:
         raise UnitError(f"{', '.join(missing)}: no such unit here, or it is masked; is its package installed?")
     failed = [name for name in steps["started"] if now[name]["ActiveState"] == "failed"]
+    # One that systemd keeps trying to start is at it with what it read before; it begins anew with what is there now.
+    trying = [name for name in steps["started"] if now[name]["ActiveState"] == "activating"]
+    verbs = [(VERBS[outcome], [name for name in units if name not in trying]) for outcome, units in steps.items()]
     complaints, hopeful = [], []
-    for verb, units in [("reset-failed", failed), *((VERBS[outcome], units) for outcome, units in steps.items())]:
+    for verb, units in [("reset-failed", failed), *verbs, ("restart", trying)]:
         rc, _out, err = module.run_command(["systemctl", verb, "--", *units]) if units else (0, "", "")
         if rc != 0:
             # A unit that starts itself again may be up all the same in the end.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from ansible_collections.fediops.mastodon.plugins.module_utils.drained import closed_ports
@@ -51,8 +50,8 @@ def test_rules_name_all_ports_and_for_how_long():
     ("noted", "closed"),
     [
         ({"ports": [4000, 3000], "until": None}, [3000, 4000]),
-        ({"ports": [3000], "until": time.time() + 60}, [3000]),
-        ({"ports": [3000], "until": time.time() - 1}, []),
+        ({"ports": [3000], "until": 2**33}, [3000]),
+        ({"ports": [3000], "until": 1}, []),
         ({"ports": [3000]}, []),
         ([], []),
     ],

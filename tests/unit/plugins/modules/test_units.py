@@ -206,3 +206,11 @@ def test_a_restart_that_is_asked_for_is_written_down_before_it_is_made(tmp_path)
     assert host.run(*again) == {"changed": True, "restarted": ["a.service", "b.service"]}
     assert host.calls == ["restart a.service b.service"]
     assert host.owed.pending() == set()
+
+
+def test_a_unit_that_systemd_keeps_trying_to_start_begins_anew_with_what_is_there_now(tmp_path):
+    host = Host(tmp_path, **{"a.service": {**LOOPING}, "b.service": DOWN})
+    host.owed.add({"restart a.service"})
+    assert host.run("a", "b", restarts="later")["started"] == ["a.service", "b.service"]
+    assert host.calls == ["enable b.service", "start b.service", "restart a.service"]
+    assert host.owed.pending() == set()
