@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .components.postgres import STANDBY_DEFAULTS
 from .stacks import leaves
 from .words import COMPONENTS, joined, label, listed, shown
 
@@ -38,6 +39,12 @@ _AT_START = {
         "wal_level",
     },
     "redis": {"bind", "disable-thp", "io-threads", "limit_nofile", "port", "tcp-backlog"},
+}
+# What PostgreSQL has where nothing is set.
+_UNSET = {name: str(value) for name, value in STANDBY_DEFAULTS.items()} | {
+    "hot_standby": "on",
+    "max_replication_slots": "10",
+    "wal_level": "replica",
 }
 # Put in force by a statement inside PostgreSQL, or told by another value too.
 _UNNOTICED = {"postgres.app_connection_limit", "postgres.replicas", "postgres.role", "redis.role"}
@@ -321,9 +328,17 @@ def _effect(path: str, before: str | None, after: str | None, new: Mapping[str, 
         return (f"{service} {rest.split('.')[1]}",), effect
     if part == "streaming" and rest == "processes":
         return (service,), "start" if len(after or "") > len(before or "") else "stop"
-    if part in _AT_START and key not in _AT_START[part]:
+    if part in _AT_START and (key not in _AT_START[part] or _read_again(path, key, before, after)):
         return (service,), "reload"
     return (service,), "restart"
+
+
+def _read_again(path: str, key: str, before: str | None, after: str | None) -> bool:
+    """True where what a service takes at its start only is not meant, or is what it has already."""
+    if path.startswith("pgbouncer.pools."):
+        return True
+    default = _UNSET.get(key) if path.startswith("postgres.") else None
+    return default is not None and (before or default) == (after or default)
 
 
 def _only(words: str | None, other: str | None) -> str | None:

@@ -8,6 +8,8 @@ SELECT 'overridden',
             || ' (ALTER SYSTEM RESET ' || name || ', or set it in the inventory)'
   FROM pg_settings
  WHERE name = ANY(string_to_array(%(names)s, ',')) AND NOT pending_restart AND sourcefile IS DISTINCT FROM %(file)s
+   -- What only a start sets, and is said to be what it was by default, PostgreSQL goes on calling its default.
+   AND NOT (context = 'postmaster' AND source = 'default')
 UNION ALL
 SELECT 'error', sourcefile || ' line ' || sourceline || ': ' || error
   FROM pg_file_settings
