@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from e2e.fleet import Fleet, Run
-from e2e.instance import Instance
+from e2e.instance import Instance, wait_until
 
 # Read after hosts.yml, so that hosts that are there stay the first of their groups.
 ADDED = "hosts_added.yml"
+SLOT_SECONDS = 30
 
 
 class Growth:
@@ -58,10 +59,24 @@ class Growth:
 
     def take_out(self) -> Run:
         """Give the fleet its old inventory again, let the others know, and remove what was added."""
+        added = set(self.fleet.hosts())
         self._up(Path(self._made["source"]))
         run = self.fleet.site()
         self.fleet.command("prune")
+        for name in added - set(self.fleet.hosts()):
+            self._forget_replica(name)
         return run
+
+    def _forget_replica(self, name: str) -> None:
+        """A replica that was not retired, but is gone, has left its slot on the primary."""
+        slots, primary = f"FROM pg_replication_slots WHERE slot_name = '{name}'", self.instance().primary
+        primary.sql(f"SELECT pg_terminate_backend(active_pid) {slots} AND active")
+
+        def is_gone():
+            primary.sql(f"SELECT pg_drop_replication_slot(slot_name) {slots} AND NOT active")
+            return not primary.sql(f"SELECT slot_name {slots}")
+
+        wait_until(is_gone, SLOT_SECONDS, f"no slot of {name}")
 
     def _up(self, inventory: Path) -> None:
         self.fleet.command("up", "--inventory", inventory, "--app", self._made["app"], "--https-port", "0")
