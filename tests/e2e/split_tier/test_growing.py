@@ -17,6 +17,8 @@ from e2e.heavy_load import HeavyLoad
 from e2e.readers import scans
 from e2e.starts import restarted, starts
 
+pytestmark = pytest.mark.by_name
+
 HOSTS = {
     "edge2": {"groups": ["nginx"], "vcpus": 2, "memory_mb": 4096},
     "web3": {"groups": ["web"], "vcpus": 4, "memory_mb": 8192},

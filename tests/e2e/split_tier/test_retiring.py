@@ -8,6 +8,8 @@ from bench.record import record
 from e2e.heavy_load import HeavyLoad
 from e2e.starts import restarted, starts
 
+pytestmark = pytest.mark.by_name
+
 LOAD_SECONDS = 500
 
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each tier of the application is restarted while people are on it: nobody notices, and nothing else restarts."""
+
+from __future__ import annotations
+
+import pytest
+from bench.record import record
+from e2e.heavy_load import LISTENERS, HeavyLoad
+from e2e.starts import restarted, starts
+
+pytestmark = pytest.mark.by_name
+
+# The most that all of it may take; the load ends by itself.
+ROLL_SECONDS = 900
+
+
+@pytest.mark.parametrize("tier", ["web", "sidekiq", "streaming"])
+def test_a_tier_restarts_and_nobody_notices(deployed, instance, whole_plan, tier):
+    before = starts(instance)
+    with HeavyLoad(instance, ROLL_SECONDS) as load:
+        deployed.command("run", "playbooks/restart.yml", "-e", f"tier={tier}")
+    again = restarted(before, starts(instance))
+    record("rolling", {"tier": tier, "restarted": again, **load.seen.record()})
+    # Of streaming, whoever is connected connects anew, once for each process that he meets on the way.
+    processes = whole_plan["totals"]["streaming_processes"] if tier == "streaming" else 0
+    load.seen.assert_nobody_noticed(reconnects=LISTENERS * processes)
+    services = {f"{unit} of {host}" for host, unit in before if unit.endswith(".service")}
+    assert {unit for unit in again if unit in services} == {
+        unit for unit in services if unit.startswith(f"mastodon-{tier}")
+    }
