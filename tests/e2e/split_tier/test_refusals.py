@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import yaml
+from e2e.starts import starts
 
 
 @contextmanager
@@ -68,3 +69,37 @@ def test_is_refused(fleet, run_site, name):
     assert any(counts["failed"] for counts in run.recap.values())
     message = run.output[run.output.find("fatal:") :]
     assert any(host in message for host in hosts), run.output[-3000:]
+
+
+STAYS = {
+    "postgres_primary": "it is the primary of PostgreSQL",
+    "redis_core": "it is the core of Redis",
+    "sidekiq_federation": "nobody else serves",
+    "streaming": "it is the only host of streaming",
+}
+
+
+class TestRetiring:
+    """Who holds what nobody else has stays, and is told what to do instead."""
+
+    @pytest.mark.parametrize("group", STAYS)
+    def test_is_refused(self, deployed, instance, hosts_of, group):
+        host, before = hosts_of(group)[0], starts(instance)
+        run = deployed.command("run", "playbooks/retire.yml", "-e", f"host={host.name}", check=False)
+        assert run.status != 0
+        said = " ".join(run.output.split())
+        assert f"{host.name} cannot be retired: {STAYS[group]}" in said
+        assert run.changed == []
+        assert starts(instance) == before
+
+    def test_an_edge_leaves_dns_first(self, deployed, hosts_of):
+        edge = hosts_of("nginx")[0].name
+        run = deployed.command("run", "playbooks/retire.yml", "-e", f"host={edge}", check=False)
+        assert run.status != 0
+        assert "-e dns_changed=true" in run.output
+        assert run.recap.keys() == {edge}, "no other host was asked for anything"
+
+    def test_a_host_that_is_not_there_is_named(self, deployed):
+        run = deployed.command("run", "playbooks/retire.yml", "-e", "host=web9", check=False)
+        assert run.status != 0
+        assert "The inventory has no host web9" in run.output

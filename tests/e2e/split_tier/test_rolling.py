@@ -11,6 +11,16 @@ OPEN_SECONDS = 20
 NOWHERE = "127.0.0.99"
 
 
+def test_one_host_is_restarted_and_nothing_else(instance, deployed):
+    host = instance.hosts_of("web")[-1]
+    before = starts(instance)
+    deployed.command("run", "playbooks/restart.yml", "-e", f"host={host.name}")
+    again = restarted(before, starts(instance))
+    assert f"mastodon-web.service of {host.name}" in again
+    assert [unit for unit in again if not unit.endswith(f" of {host.name}")] == []
+    assert host.run("test", "-e", "/run/fediops/drained.json").status != 0
+
+
 class TestAPumaThatDoesNotWork:
     @pytest.fixture
     def broken(self, instance, inventory, deployed):
