@@ -202,7 +202,12 @@ class HeavyLoad:
             followed = self._reader.client.request("POST", f"/api/v1/accounts/{author.number}/follow")
             assert followed.status_code == 200, followed.text
         self._authors = cycle(authors)
-        self._strangers = cycle([http_session(summary["ca_file"], summary["resolve"]) for _number in range(4)])
+        strangers = [http_session(summary["ca_file"], summary["resolve"]) for _number in range(4)]
+        self._strangers = cycle(strangers)
+        # nginx may close a kept connection at any time, and at every reload it does: clients send again what crossed
+        # with that. Here nothing is sent again, so each request has a connection of its own.
+        for session in [*strangers, *(client.session for author in authors for client in author.clients)]:
+            session.headers["Connection"] = "close"
         self._streams = [Stream(client) for client in self._reader.clients[:LISTENERS]]
         self._found_at_home: set[str] = set()
         self._holders: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
