@@ -28,6 +28,7 @@ import websocket
 from e2e.client import http_session
 from e2e.instance import Instance, wait_until
 from e2e.jobs import Inbox, Jobs
+from e2e.load import Sent
 from e2e.people import people
 from e2e.picture import picture
 
@@ -54,16 +55,6 @@ COMMIT;
 SELECT 'over';
 """
 MESSAGES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A request: when it was due (monotonic, seconds), what it took from then on, and what was wrong, or nothing."""
-
-    kind: str
-    due: float
-    took: float
-    wrong: str
 
 
 @dataclass(frozen=True)
