@@ -55,7 +55,8 @@ class TestWeb:
             process.signal("USR2")
             process.wait_for_log(f"Inherited tcp://127.0.0.1:{PORT}")
             assert process.show("MainPID") == before
-            process.wait_for_log("Use Ctrl-C to stop")
+            # Once for each start; told to stop before the second, it would end otherwise.
+            wait_until(lambda: process.log().count("Use Ctrl-C to stop") == 2, BOOT_SECONDS, "the end of the restart")
             process.signal("TERM")
             assert process.wait() == 143
 
