@@ -10,6 +10,8 @@ from .redis_client import RedisClient
 
 # app/workers and config/sidekiq.yml of Mastodon v4.6.5.
 QUEUES = ("default", "push", "ingress", "mailers", "pull", "scheduler", "fasp")
+# How they are called here; "failed" would be Ansible's own word for a module that failed.
+COUNTS = ("scheduled", "retries", "dead", "processed", "failures")
 # Sidekiq 8 counts milliseconds where Sidekiq 7 counts seconds; as seconds these would be in the year 5138.
 SMALLEST_MILLISECONDS = 10**11
 
@@ -47,9 +49,7 @@ def read_state(redis: RedisClient) -> dict[str, Any]:
             if fields[0]
         ],
         "jobs": [_job(identity, job, now) for identity, jobs in zip(identities, work, strict=True) for job in jobs],
-        **dict(
-            zip(("scheduled", "retries", "dead", "processed", "failed"), map(int, (x or 0 for x in sizes)), strict=True)
-        ),
+        **dict(zip(COUNTS, map(int, (size or 0 for size in sizes)), strict=True)),
     }
 
 

@@ -206,7 +206,7 @@ processed:
   description: How many jobs have run since the beginning, those that failed among them.
   returned: success
   type: int
-failed:
+failures:
   description: How often a job failed.
   returned: success
   type: int

@@ -60,7 +60,7 @@ def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
     if "nginx" in plan:
         units["nginx.service"] = "nginx"
     if "web" in plan:
-        units |= {"mastodon-web.service": "web", "mastodon-web.socket": "web"}
+        units |= {PUMA: "web", SOCKET: "web"}
     for process in plan.get("streaming", {}).get("processes", ()):
         units[f"mastodon-streaming@{process['port']}.service"] = "streaming"
     for process in plan.get("sidekiq", {}).get("processes", ()):
@@ -96,6 +96,10 @@ def units(host: Host) -> Iterator[Finding]:
         if not matching:
             yield host.finding("problem", component, f"{pattern} is not there.", f"To set it up, {SITE}.")
         for name in matching:
+            if name == SOCKET and found[name]["active"] == "inactive" and _runs(found.get(PUMA)):
+                message = "Puma listens by itself, because it had failed before."
+                yield host.finding("warning", component, message, "Its next restart lets systemd listen for it again.")
+                continue
             for finding in _unit(host, component, name, found[name]):
                 # Nobody notices it where nobody is sent.
                 yield replace(finding, severity="warning") if host.is_kept_from(component) else finding
@@ -111,6 +115,11 @@ def units(host: Host) -> Iterator[Finding]:
             )
 
 
+def _runs(unit: Mapping[str, Any] | None) -> bool:
+    return unit is not None and unit["active"] == "active"
+
+
+PUMA, SOCKET = "mastodon-web.service", "mastodon-web.socket"
 _PATTERNS = {"mastodon-sidekiq@*.service": "sidekiq", "mastodon-streaming@*.service": "streaming"}
 
 

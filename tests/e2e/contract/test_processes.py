@@ -47,7 +47,7 @@ HOME, NOTIFICATIONS = ("GET", "/api/v1/timelines/home"), ("GET", "/api/v1/notifi
 
 
 class TestWeb:
-    def test_says_where_it_listens_restarts_in_place_and_leaves_with_143(self, puma):
+    def test_says_where_it_listens_restarts_in_place_and_leaves_with_143(self, puma, statuses):
         with puma() as process:
             log = process.wait_for_log(f"* Listening on http://127.0.0.1:{PORT}")
             assert plain(log).count("[dotenv] Loaded .env.production") == 1
@@ -55,8 +55,9 @@ class TestWeb:
             process.signal("USR2")
             process.wait_for_log(f"Inherited tcp://127.0.0.1:{PORT}")
             assert process.show("MainPID") == before
-            # Once for each start; told to stop before the second, it would end otherwise.
+            # Told to stop before it serves, it would end otherwise, or not at all. It says so once for each start.
             wait_until(lambda: process.log().count("Use Ctrl-C to stop") == 2, BOOT_SECONDS, "the end of the restart")
+            assert statuses(HEALTH) == [200]
             process.signal("TERM")
             assert process.wait() == 143
 

@@ -114,7 +114,7 @@ def sidekiq():
         for number, one in enumerate(PLAN["worker1"]["sidekiq"]["processes"])
     ]  # fmt: skip
     return {"queues": queues, "processes": processes, "jobs": [], "scheduled": 0, "retries": 0, "dead": 0,
-            "processed": 9, "failed": 0}  # fmt: skip
+            "processed": 9, "failures": 0}  # fmt: skip
 
 
 @pytest.fixture
@@ -195,7 +195,9 @@ def test_a_number_is_judged_by_its_thresholds(fleet, path, values):
     [
         ({WEB: unit(active="failed", since_seconds=90)}, "problem", "web1", "has failed since 90 s"),
         ({WEB: unit(active="inactive", since_seconds=7300)}, "problem", "web1", "is stopped since 2 h"),
-        ({SOCKET: unit(active="inactive", since_seconds=None)}, "problem", "web1", "mastodon-web.socket is stopped."),
+        ({SOCKET: unit(active="failed", since_seconds=None)}, "problem", "web1", "mastodon-web.socket has failed."),
+        # After a failed start Puma listens by itself, and serves.
+        ({SOCKET: unit(active="inactive", since_seconds=None)}, "warning", "web1", "listens by itself"),
         ({WEB: unit(active="activating", sub="start", since_seconds=5)}, "warning", "web1", "is starting since 5 s"),
         ({WEB: unit(active="activating", sub="auto-restart", restarts=7)}, "problem", "web1", "started anew 7 times"),
         ({WEB: unit(active="activating", sub="start", restarts=1)}, "problem", "web1", "started anew 1 time."),

@@ -106,7 +106,7 @@ def test_a_new_instance_has_seven_empty_queues(look):
     assert state.pop("hostname") == socket.gethostname()
     assert state == {
         "queues": {name: {"size": 0, "latency_seconds": 0.0} for name in queues.QUEUES},
-        "processes": [], "jobs": [], "scheduled": 0, "retries": 0, "dead": 0, "processed": 0, "failed": 0,
+        "processes": [], "jobs": [], "scheduled": 0, "retries": 0, "dead": 0, "processed": 0, "failures": 0,
     }  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_what_waits_elsewhere_is_counted(look, redis):
     redis.keys |= {"schedule": ["a", "b"], "retry": ["a"], "dead": ["a", "b", "c"]}
     redis.keys |= {"stat:processed": "70", "stat:failed": "5"}
     state = look()
-    assert [state[name] for name in ("scheduled", "retries", "dead", "processed", "failed")] == [2, 1, 3, 70, 5]
+    assert [state[name] for name in ("scheduled", "retries", "dead", "processed", "failures")] == [2, 1, 3, 70, 5]
 
 
 def failure(look, **given):
