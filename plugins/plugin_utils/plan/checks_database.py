@@ -463,7 +463,7 @@ def _growth(fleet: Fleet, plan: HostPlan, c: Coefficients) -> int:
         most += max(memory.processes_limit(host, c), len(plan.sidekiq.processes)) * threads
     if plan.streaming:
         processes = max(memory.streaming_limit(fleet, host, c), len(plan.streaming.processes))
-        most += processes * c.streaming_db_pool
+        most += processes * plan.streaming.db_pool
     return max(0, most - _database_clients({host.name: plan}))
 
 

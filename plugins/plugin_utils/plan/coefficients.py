@@ -71,10 +71,9 @@ class Coefficients:
     streaming_second_from_vcpus: int = 4
     # [E] As many on hosts of that size that run neither Ruby nor data.
     streaming_processes_alone: int = 4
-    # [S] DB_POOL of streaming is 10 unless told; [E] 5 while the other clients are fewer than this.
+    # [S] DB_POOL of streaming is 10 unless told; [E] 5 where each of them is a process of PostgreSQL.
     streaming_db_pool: int = 10
-    streaming_db_pool_small: int = 5
-    streaming_db_pool_small_below_clients: int = 60
+    streaming_db_pool_unpooled: int = 5
 
     # --- PostgreSQL. [E] share of a host that also runs Ruby; [D] the rest is PGTune's profile "web".
     postgres_share: float = 0.25

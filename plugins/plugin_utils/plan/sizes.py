@@ -112,7 +112,7 @@ def _application(fleet: Fleet, c: Coefficients) -> _Application:
     sidekiq_threads = sum(process.concurrency for part, dummy in sidekiqs.values() for process in part.processes)
     ruby_clients = puma_threads + sidekiq_threads
     streamings = {
-        host.name: streaming.size(fleet, host, shares[host.name], ruby_clients, bind[host.name], c)
+        host.name: streaming.size(fleet, host, shares[host.name], bind[host.name], c)
         for host in fleet.running("streaming")
     }
     return _Application(

@@ -52,6 +52,8 @@ class TestWeb:
             log = process.wait_for_log(f"* Listening on http://127.0.0.1:{PORT}")
             assert plain(log).count("[dotenv] Loaded .env.production") == 1
             before = process.show("MainPID")
+            # It listens before its server's thread runs, and forgets a signal that comes in between.
+            assert statuses(HEALTH) == [200]
             process.signal("USR2")
             process.wait_for_log(f"Inherited tcp://127.0.0.1:{PORT}")
             assert process.show("MainPID") == before

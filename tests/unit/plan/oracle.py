@@ -398,8 +398,13 @@ def _scraped(host: Mapping[str, Any]) -> set[int]:
 # --- What no plan may contain.
 
 
-def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings: Settings) -> list[str]:
-    """What is wrong with a plan beside its constraints, in words; empty if nothing is."""
+def inconsistent(
+    plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings: Settings, *, grown: bool = False
+) -> list[str]:
+    """What is wrong with a plan beside its constraints, in words; empty if nothing is.
+
+    grown: whether it goes on from an earlier plan; then a pooler may have two hosts more than another.
+    """
     planned = plan["hosts"]
     wrong = [f"hosts: {sorted(set(planned) ^ set(hosts))}"] if set(planned) != set(hosts) else []
     at = _at(planned)
@@ -426,7 +431,7 @@ def inconsistent(plan: Mapping[str, Any], hosts: Hosts, groups: Groups, settings
     wrong += [f"totals: {name} is {said}, not {own}" for name, (said, own) in _totals(plan).items() if said != own]
     wrong += _ways(planned, groups, settings)
     wrong += _opened(planned, wanted, _builder(groups))
-    return wrong + _uneven(planned)
+    return wrong + _uneven(planned, 2 if grown else 1)
 
 
 def _ways(planned: Mapping[str, Any], groups: Groups, settings: Settings) -> list[str]:
@@ -575,7 +580,7 @@ def _totals(plan: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (totals[name], value) for name, value in own.items()}
 
 
-def _uneven(planned: Mapping[str, Any]) -> list[str]:
+def _uneven(planned: Mapping[str, Any], most: int) -> list[str]:
     """Hosts without a pooler of their own are spread evenly over the poolers; a host with one uses that."""
     poolers = {host["host"]["address"]: name for name, host in planned.items() if "pgbouncer" in host}
     if not poolers:
@@ -592,7 +597,7 @@ def _uneven(planned: Mapping[str, Any]) -> list[str]:
         elif "pgbouncer" not in host:
             used[str(pooler)] += 1
     counts = [used[name] for name in poolers.values()]
-    if used and max(counts) - min(counts) > 1:
+    if used and max(counts) - min(counts) > most:
         wrong.append(f"poolers are used unevenly: {dict(used)}")
     return wrong
 

@@ -88,8 +88,8 @@ class TestTheSplitTier:
         plan = plan_fleet(SPLIT)
         assert found(plan) == []
         assert found(plan, "warning") == ["pgbouncer"]
-        # 1.1 x 120 + 6 + 5 + 8, in steps of ten.
-        assert sizes(plan, "db1")["postgres"]["settings"]["max_connections"] == 160
+        # 1.1 x 115 + 6 + 5 + 8, in steps of ten.
+        assert sizes(plan, "db1")["postgres"]["settings"]["max_connections"] == 150
 
     def test_a_tiny_web_host_has_few_threads(self, plan_fleet):
         plan = plan_fleet(SPLIT | {"web1": (1, 1986, "web")})

@@ -10,17 +10,12 @@ from .memory import Share, streaming_limit, streaming_process_mb
 FIRST_PORT = 4000
 
 
-def db_pool(ruby_clients: int, c: Coefficients) -> int:
-    """Connections of one streaming process: few beside few Ruby clients, else Mastodon's default."""
-    return c.streaming_db_pool_small if ruby_clients < c.streaming_db_pool_small_below_clients else c.streaming_db_pool
-
-
-def size(
-    fleet: Fleet, host: Host, share: Share, ruby_clients: int, bind: str, c: Coefficients
-) -> tuple[Streaming, Reasons]:
-    """The streaming processes of one host. ruby_clients: database connections of all Ruby processes of the fleet."""
+def size(fleet: Fleet, host: Host, share: Share, bind: str, c: Coefficients) -> tuple[Streaming, Reasons]:
+    """The streaming processes of one host."""
     processes = share.streaming_processes
-    pool = db_pool(ruby_clients, c)
+    # Nothing that moves when hosts join: another number restarts streaming, and everybody's client connects anew.
+    pooled = bool(fleet.running("pgbouncer"))
+    pool = c.streaming_db_pool if pooled else c.streaming_db_pool_unpooled
     estimate_mb = streaming_process_mb(host, c)
     streaming = Streaming(
         processes=tuple(StreamingProcess(port=FIRST_PORT + index, bind=bind) for index in range(processes)),
@@ -31,8 +26,8 @@ def size(
     why = _why_processes(fleet, host, c)
     return streaming, {
         "streaming.processes": f"{processes} = {why}; ports from {FIRST_PORT} upwards",
-        "streaming.db_pool": f"{pool} = beside {ruby_clients} connections of Ruby; {c.streaming_db_pool} from "
-        f"{c.streaming_db_pool_small_below_clients} on",
+        "streaming.db_pool": f"{pool} = "
+        + ("Mastodon's default" if pooled else "few: without PgBouncer each is a process of PostgreSQL"),
         "streaming.memory_max_mb": f"{streaming.memory_max_mb} = {c.memory_max_factor:g} x the estimate of "
         f"{estimate_mb} MB a process",
         "streaming.limit_nofile": f"{c.limit_nofile} = Mastodon's own unit: a connection is a file",
