@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts are added to a living instance, and nobody notices: no request fails, no status and no job is lost.
+"""Hosts are added to a living instance, and leave it again, and nobody notices: no request fails, nothing is lost.
 
-One run of site.yml brings all of them. On the hosts that were there, nothing may be restarted that need not be. By
-name, what was seen is also written to tests/results/growing.jsonl.
+One run of site.yml brings all of them, one of retire.yml takes all of them out. On the hosts that were there, nothing
+may be restarted that need not be. What was seen is written to tests/results, growing.jsonl and retiring.jsonl.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from bench.record import record
 from e2e.edge import Edge
 from e2e.growth import Growth
-from e2e.heavy_load import HeavyLoad
+from e2e.heavy_load import LISTENERS, HeavyLoad
 from e2e.readers import scans
 from e2e.starts import restarted, starts
 
@@ -23,6 +23,7 @@ HOSTS = {
     "edge2": {"groups": ["nginx"], "vcpus": 2, "memory_mb": 4096},
     "web3": {"groups": ["web"], "vcpus": 4, "memory_mb": 8192},
     "worker3": {"groups": ["sidekiq/sidekiq_push"], "vcpus": 4, "memory_mb": 8192},
+    "streaming2": {"groups": ["streaming"], "vcpus": 2, "memory_mb": 2048},
     "db3": {"groups": ["postgres_replica"], "vcpus": 4, "memory_mb": 16384},
 }
 VARIABLES = {"sidekiq_push": {"sidekiq_queues": ["push"]}}
@@ -31,7 +32,7 @@ SERVED = "journalctl --unit mastodon-web.service --output cat --no-pager | grep 
 
 
 @pytest.fixture(scope="module")
-def grown(deployed, instance, tmp_path_factory, request):
+def grown(deployed, instance, tmp_path_factory):
     """The fleet with its new hosts, and what was seen of how it came to them."""
     growth = Growth(deployed, tmp_path_factory.mktemp("growth"))
     seen = {"before": starts(instance)}
@@ -50,12 +51,28 @@ def grown(deployed, instance, tmp_path_factory, request):
             time.sleep(SERVES_SECONDS)
             seen["reads_of_db3"] = scans(db3) - reads
         seen |= {"load": load.seen, "jobs": load.jobs, "after": starts(load.instance)}
+        record("growing", {"added": list(HOSTS), "site_seconds": seen["site_seconds"], **load.seen.record()})
+        seen["growth"] = growth
         yield seen
     finally:
-        growth.take_out()
-    if any("test_growing.py" in str(argument) for argument in request.config.args):
-        measured = {"added": list(HOSTS), "site_seconds": seen["site_seconds"]}
-        record("growing", {**measured, **seen["load"].record()})
+        if "run_without" not in seen:
+            growth.take_out()
+
+
+@pytest.fixture(scope="module")
+def shrunk(grown, deployed):
+    """The same fleet when all of them were retired, and what was seen of that; they are gone then."""
+    hosts = ",".join(HOSTS)
+    with HeavyLoad(grown["instance"], LOAD_SECONDS) as load:
+        time.sleep(QUIET_SECONDS)
+        began = time.monotonic()
+        run = deployed.command("run", "playbooks/retire.yml", "-e", f"host={hosts}", "-e", "dns_changed=true")
+        seconds = round(time.monotonic() - began, 1)
+        time.sleep(QUIET_SECONDS)
+    record("retiring", {"host": hosts, "retire_seconds": seconds, **load.seen.record()})
+    after = starts(grown["instance"])
+    grown["run_without"] = grown["growth"].take_out()
+    return {"run": run, "load": load.seen, "after": after, "run_without": grown["run_without"]}
 
 
 def test_nobody_noticed(grown):
@@ -88,3 +105,29 @@ def test_timelines_are_read_on_the_new_replica(grown):
 
 def test_another_run_changes_nothing(grown, deployed):
     assert deployed.site().changed == []
+
+
+def test_nobody_notices_that_they_leave(shrunk):
+    # Whoever is connected to a streaming process that ends connects anew, to another.
+    shrunk["load"].assert_nobody_noticed(reconnects=LISTENERS)
+
+
+def test_nothing_is_restarted_because_they_leave(grown, shrunk):
+    stayed = {(host, unit): start for (host, unit), start in grown["after"].items() if host not in HOSTS}
+    assert restarted(stayed, shrunk["after"]) == []
+
+
+def test_nothing_runs_on_them_any_more(shrunk):
+    assert [(host, unit) for host, unit in shrunk["after"] if host in HOSTS] == []
+
+
+def test_the_slot_of_the_replica_went_with_it(shrunk, instance):
+    assert instance.primary.sql("SELECT slot_name FROM pg_replication_slots WHERE slot_name = 'db3'") == []
+
+
+def test_a_run_without_them_changes_nothing(shrunk):
+    assert shrunk["run_without"].changed == []
+
+
+def test_how_to_delete_them_is_said(shrunk):
+    assert all(name in shrunk["run"].output.rpartition("left the fleet")[0][-200:] for name in HOSTS)

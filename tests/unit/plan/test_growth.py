@@ -110,9 +110,7 @@ ANY = st.one_of(fleets.sensible_fleets(most_hosts=30), fleets.random_fleets(most
     size=st.sampled_from((fleets.sold(1, 2), fleets.sold(4, 8), fleets.sold(8, 32))),
     own=st.sampled_from(({}, {}, {"sidekiq_queues": ["push", "pull"]})),
 )
-def test_a_host_more_leaves_what_others_read_at_their_start_as_it_is(
-    inventory, name, group, size, own
-):
+def test_a_host_more_leaves_what_others_read_at_their_start_as_it_is(inventory, name, group, size, own):
     before = planned(inventory)
     assume(before["hosts"] and not refused(before))
     more = inventory.with_host(name, group, **size, **own, vm_address="10.254.0.1")
