@@ -180,7 +180,8 @@ def create_host(
     state: State, host: str, address: str, image: str, settings: Settings, arguments: argparse.Namespace
 ) -> None:
     """Create one host's container without starting it."""
-    argv = ["create", "--name", container_name(state, host), "--hostname", safe_name(host)]
+    # One that starts itself anew comes back, as a VM does; one that Docker stops or kills stays down.
+    argv = ["create", "--restart", "always", "--name", container_name(state, host), "--hostname", safe_name(host)]
     argv += ["--label", f"{engine.LABEL}={state.name}", "--label", f"{engine.LABEL}.host={host}"]
     argv += ["--network", state.name, "--ip", address, "--network-alias", safe_name(host)]
     argv += ["--dns", address.rsplit(".", 1)[0] + f".{WORLD_NUMBER}", *engine.systemd_options()]

@@ -143,14 +143,20 @@ class Fleet:
         """Run site.yml with these arguments; without `check` a failure is the caller's business."""
         return self.command("run", "site.yml", *arguments, check=check)
 
-    def site_killed(self, when: Callable[[str, str], bool], *arguments: str, later_seconds: float = 0) -> str:
-        """Run site.yml and kill it at the first line for which `when(task, line)` holds, or so many seconds later.
+    def run_killed(
+        self,
+        when: Callable[[str, str], bool],
+        *arguments: str,
+        later_seconds: float = 0,
+        playbook: str = "site.yml",
+    ) -> str:
+        """Run a playbook and kill it at the first line for which `when(task, line)` holds, or so many seconds later.
 
         Killed is all of it, with its connections, and nothing is asked: as when the control machine loses its power.
         Returns the output up to there. Fails when the run ends before.
         """
         process = subprocess.Popen(
-            self.argv("run", "site.yml", *arguments),
+            self.argv("run", playbook, *arguments),
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip

@@ -71,6 +71,7 @@ class Seen:
     not_deleted: list[str]
     streams: int
     reconnects: int
+    refused_streams: int
     missed_while_reconnecting: int
     longest_pause_seconds: float
     jobs: int
@@ -84,8 +85,8 @@ class Seen:
         told = {name: len(value) if isinstance(value, list) else value for name, value in vars(self).items()}
         return told | {"total_requests": sum(self.requests.values()), "total_failures": sum(self.failures.values())}
 
-    def assert_nobody_noticed(self, reconnects: int = 0) -> None:
-        """Nothing failed, nothing was lost or done twice, and streams were opened again at most so often."""
+    def assert_nobody_noticed(self, reconnects: int = 0, refused_streams: int = 0) -> None:
+        """Nothing failed, nothing was lost or done twice, and streams ended, or were refused, at most so often."""
         sent, told = self.requests, self.messages
         wrong = [f"{count} of {sent[kind]} {kind}: {told[kind]}" for kind, count in self.failures.items()]
         lists = {
@@ -98,6 +99,8 @@ class Seen:
         wrong += [f"{len(found)} {what}: {found[:MESSAGES_SHOWN]}" for what, found in lists.items() if found]
         if self.reconnects > reconnects:
             wrong.append(f"{self.reconnects} times a stream had to be opened again; allowed were {reconnects}")
+        if self.refused_streams > refused_streams:
+            wrong.append(f"{self.refused_streams} times nobody took a stream; allowed were {refused_streams}")
         of = f"of {sum(sent.values())} requests, {self.statuses} statuses, {self.jobs} jobs"
         assert not wrong, "\n".join([of, *wrong])
 
@@ -108,7 +111,8 @@ class Stream:
 
     client: Any
     came: dict[str, float] = field(default_factory=dict)
-    closed: list[str] = field(default_factory=list)
+    ended: int = 0
+    refused: int = 0
     open: bool = False
 
     def listen(self, over: threading.Event) -> None:
@@ -124,10 +128,10 @@ class Stream:
                             if event.event == "update":
                                 self.came[str(event.payload["id"])] = event.received
                         time.sleep(LOOK_SECONDS)
-                if not over.is_set():
-                    self.closed.append("closed")
-            except (OSError, websocket.WebSocketException) as error:
-                self.closed.append(f"{type(error).__name__}: {str(error)[:80]}")
+            except (OSError, websocket.WebSocketException):
+                self.refused += not self.open
+            self.ended += self.open and not over.is_set()
+            self.open = False
             over.wait(RECONNECT_SECONDS)
 
     def longest_pause(self) -> float:
@@ -389,7 +393,8 @@ class HeavyLoad:
             lost_statuses=sorted(lost | (set(self.posted) - there)),
             not_deleted=still,
             streams=len(self._streams),
-            reconnects=sum(len(stream.closed) for stream in self._streams),
+            reconnects=sum(stream.ended for stream in self._streams),
+            refused_streams=sum(stream.refused for stream in self._streams),
             missed_while_reconnecting=len(missed - lost),
             longest_pause_seconds=round(max(stream.longest_pause() for stream in self._streams), 2),
             jobs=len(self.jobs.pushed),

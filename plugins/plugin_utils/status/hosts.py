@@ -341,7 +341,7 @@ def debts(host: Host) -> Iterator[Finding]:
         yield host.finding("warning", "host", message, f"If none is at work, {SITE}, which does it.")
     if host.reading["reboot"]:
         message = f"It wants to be started anew: {host.reading['reboot']}."
-        yield host.finding("warning", "host", message, "Do it when few people are there, one host at a time.")
+        yield host.finding("warning", "host", message, "The playbook reboot does it, one host after the other.")
 
 
 def _silent(host: Host, component: str, name: str, unit: str, told: Mapping[str, Any] | None) -> Finding:

@@ -105,7 +105,7 @@ class TestAnotherBuild:
         assert current(host) == before
 
     def test_build_that_is_killed_changes_nothing(self, host, deployed, client, before, patch):
-        deployed.site_killed(lambda task, _line: "Install the gems" in task, *patch, later_seconds=1)
+        deployed.run_killed(lambda task, _line: "Install the gems" in task, *patch, later_seconds=1)
         assert current(host) == before
         assert client.get(f"/{NOTE}").status_code == 404
 

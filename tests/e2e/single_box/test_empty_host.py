@@ -61,5 +61,5 @@ def test_check_mode_shows_no_secret(checked, fleet):
 )
 def test_first_run_is_killed(fleet, checked, task, later_seconds):
     # That another run goes on from there is what every test after this one shows.
-    output = fleet.site_killed(lambda name, _line: task in name, later_seconds=later_seconds)
+    output = fleet.run_killed(lambda name, _line: task in name, later_seconds=later_seconds)
     assert task in output.splitlines()[-1]

@@ -103,6 +103,6 @@ def test_next_run_puts_the_new_value_in_force(host, deployed, secrets, name):
     change = CHANGES[name]
     arguments = ("-e", json.dumps(change.variables))
     assert change.in_force(host, secrets) != change.wanted
-    deployed.site_killed(change.killed, *arguments)
+    deployed.run_killed(change.killed, *arguments)
     deployed.site(*arguments)
     assert change.in_force(host, secrets) == change.wanted
