@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help rehearse prune down status venv lint unit test bench-converge bench-plan docs release-notes build publish
+.PHONY: help rehearse prune down status venv lint unit test bench-converge bench-growth bench-plan docs release-notes build publish
 
 INVENTORY ?= inventories/single_box
 APP ?= calf
@@ -49,6 +49,9 @@ test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
 
 bench-converge: $(TESTING) rehearse ## Measure a run on a finished fleet against as many pings: INVENTORY, STATE
 	@$(VENV_PYTHON) tests/bench/converge.py --state $(STATE)
+
+bench-growth: $(TESTING) ## Measure what one more host costs, on a fleet of its own
+	@$(VENV_PYTHON) tests/bench/growth.py
 
 bench-plan: $(TESTING) ## Measure the plan of 10 to 1,000 hosts
 	@$(VENV_PYTHON) tests/bench/plan.py
