@@ -79,6 +79,16 @@ STAYS = {
 }
 
 
+class TestRestarting:
+    def test_what_people_would_notice_is_named(self, deployed, instance, hosts_of):
+        host, before = hosts_of("postgres_primary")[0], starts(instance)
+        run = deployed.command("run", "playbooks/restart.yml", "-e", f"host={host.name}", check=False)
+        assert run.status != 0
+        assert f"{host.name} runs no nginx, haproxy, sidekiq, web, streaming" in " ".join(run.output.split())
+        assert run.changed == []
+        assert starts(instance) == before
+
+
 class TestRetiring:
     """Who holds what nobody else has stays, and is told what to do instead."""
 

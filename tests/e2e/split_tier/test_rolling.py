@@ -11,14 +11,12 @@ OPEN_SECONDS = 20
 NOWHERE = "127.0.0.99"
 
 
-def test_one_host_is_restarted_and_nothing_else(instance, deployed):
-    host = instance.hosts_of("web")[-1]
-    before = starts(instance)
-    deployed.command("run", "playbooks/restart.yml", "-e", f"host={host.name}")
-    again = restarted(before, starts(instance))
-    assert f"mastodon-web.service of {host.name}" in again
-    assert [unit for unit in again if not unit.endswith(f" of {host.name}")] == []
-    assert host.run("test", "-e", "/run/fediops/drained.json").status != 0
+def test_new_processes_of_nginx_take_over(instance, deployed):
+    edge, leads = instance.host_of("nginx"), ("cat", "/run/nginx.pid")
+    before, former = starts(instance), edge.output(*leads)
+    deployed.command("run", "playbooks/restart.yml", "-e", f"host={edge.name}")
+    assert edge.output(*leads) != former
+    assert restarted(before, starts(instance)) == []
 
 
 class TestAPumaThatDoesNotWork:
