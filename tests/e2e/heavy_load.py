@@ -18,7 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, pairwise
 from typing import Any
@@ -311,9 +311,13 @@ class HeavyLoad:
             self._answer(client.request("DELETE", f"{path}/{number}", **timeout))
             assert time.monotonic() - began > HELD_SECONDS - 1, "nobody waited for the lock"
             self.deleted.append(number)
-            while holder.stdout.readline().strip() != "over":
-                pass
+            for line in holder.stdout:
+                if line.strip() == "over":
+                    break
         finally:
+            # Where PostgreSQL was restarted, its sessions have ended.
+            if holder.poll() is not None:
+                holder = self._held.enter_context(self._holder())
             self._holders.put(holder)
 
     def _upload(self) -> None:
@@ -334,7 +338,8 @@ class HeavyLoad:
         try:
             yield session
         finally:
-            session.stdin.close()
+            with suppress(BrokenPipeError):
+                session.stdin.close()
             session.wait(timeout=30)
 
     def _push_jobs(self) -> None:
