@@ -59,7 +59,7 @@ bench-plan: $(TESTING) ## Measure the plan of 10 to 1,000 hosts
 docs: venv ## Write anew what is made: docs/variables.md, and the plans of the inventories
 	@$(VENV_PYTHON) docs/make_variables.py
 	@$(VENV_PYTHON) docs/make_plans.py
-	@$(VENV_PYTHON) docs/make_hosts_away.py
+	@$(VENV_PYTHON) docs/make_measured.py
 
 release-notes: $(TESTING) ## Turn the changelog's fragments into CHANGELOG.md
 	@tests/release.sh notes

@@ -91,7 +91,7 @@ def test_links_lead_somewhere(page):
     assert [link for link in LINK.findall(text_of(page)) if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("maker", ["make_variables", "make_hosts_away"])
+@pytest.mark.parametrize("maker", ["make_variables", "make_measured"])
 def test_a_page_that_is_made_is_fresh(maker):
     spec = importlib.util.spec_from_file_location(maker, ROOT / f"docs/{maker}.py")
     module = importlib.util.module_from_spec(spec)
