@@ -238,7 +238,7 @@ def costs(comparison: Comparison, plan: Mapping[str, Any]) -> list[str]:
         if hosts[host]["postgres"]["role"] == "primary":
             pages = "pages wait in PgBouncer" if pooled else "pages fail"
             told.append(
-                f"{begin} {pages}: {_PRIMARY_AWAY_SECONDS} seconds in a rehearsal. Before it, jobs that run are let end, "
+                f"{begin} {pages}: {_PRIMARY_AWAY_SECONDS} seconds in a rehearsal. Before it, jobs that run may end, "
                 f"and all others wait in their queues: {_JOBS_WAIT_SECONDS} seconds. Nothing that was posted is lost."
             )
         elif pooled:
