@@ -5,18 +5,28 @@ from __future__ import annotations
 
 import pytest
 from e2e.instance import wait_until
+from e2e.readers import nothing_is_noticed
 from e2e.starts import restarted, starts
 
 OPEN_SECONDS = 20
 NOWHERE = "127.0.0.99"
 
 
-def test_new_processes_of_nginx_take_over(instance, deployed):
-    edge, leads = instance.host_of("nginx"), ("cat", "/run/nginx.pid")
-    before, former = starts(instance), edge.output(*leads)
-    deployed.command("run", "playbooks/restart.yml", "-e", f"host={edge.name}")
-    assert edge.output(*leads) != former
-    assert restarted(before, starts(instance)) == []
+class TestWhatNobodyNotices:
+    def test_new_processes_of_nginx_take_over(self, instance, deployed):
+        edge, leads = instance.host_of("nginx"), ("cat", "/run/nginx.pid")
+        before, former = starts(instance), edge.output(*leads)
+        with nothing_is_noticed(instance):
+            deployed.command("run", "playbooks/restart.yml", "-e", f"host={edge.name}")
+        assert edge.output(*leads) != former
+        assert restarted(before, starts(instance)) == []
+
+    def test_another_pooler_serves_while_one_restarts(self, instance, deployed):
+        hosts, before = instance.hosts_of("pgbouncer"), starts(instance)
+        with nothing_is_noticed(instance):
+            deployed.command("run", "playbooks/restart.yml", "-e", "tier=pgbouncer")
+        assert restarted(before, starts(instance)) == [f"pgbouncer.service of {host.name}" for host in hosts]
+        assert [host.name for host in hosts if host.active("fediops-pooler-*.service")] == []
 
 
 class TestAPumaThatDoesNotWork:
