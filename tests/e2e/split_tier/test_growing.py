@@ -38,9 +38,10 @@ class ComeAndGo:
     RECORDED = False
 
     @pytest.fixture(scope="class")
-    def grown(self, request, deployed, instance, tmp_path_factory):
+    @classmethod
+    def grown(cls, deployed, instance, tmp_path_factory):
         """The fleet with its new hosts, and what was seen of how it came to them."""
-        hosts = request.cls.HOSTS
+        hosts = cls.HOSTS
         growth = Growth(deployed, tmp_path_factory.mktemp("growth"))
         seen = {"growth": growth, "before": starts(instance)}
         try:
@@ -58,7 +59,7 @@ class ComeAndGo:
                 seen["reads"] = {name: scans(load.instance.hosts[name]) - was for name, was in replicas.items()}
                 seen["pages"] = {name: page(load.instance, name) for name in hosts if name.startswith("edge")}
             seen |= {"load": load.seen, "jobs": load.jobs, "after": starts(load.instance)}
-            if request.cls.RECORDED:
+            if cls.RECORDED:
                 record("growing", {"added": list(hosts), "site_seconds": seen["site_seconds"], **load.seen.record()})
             yield seen
         finally:
@@ -66,16 +67,17 @@ class ComeAndGo:
                 growth.take_out()
 
     @pytest.fixture(scope="class")
-    def shrunk(self, request, grown, deployed):
+    @classmethod
+    def shrunk(cls, grown, deployed):
         """The same fleet when all of them were retired, and what was seen of that; they are gone then."""
         with HeavyLoad(grown["instance"], LOAD_SECONDS) as load:
             time.sleep(QUIET_SECONDS)
             began = time.monotonic()
-            hosts = ",".join(request.cls.HOSTS)
+            hosts = ",".join(cls.HOSTS)
             run = deployed.command("run", "playbooks/retire.yml", "-e", f"host={hosts}", "-e", "dns_changed=true")
             seconds = round(time.monotonic() - began, 1)
             time.sleep(QUIET_SECONDS)
-        if request.cls.RECORDED:
+        if cls.RECORDED:
             record("retiring", {"host": hosts, "retire_seconds": seconds, **load.seen.record()})
         after = starts(grown["instance"])
         grown["run_without"] = grown["growth"].take_out()
