@@ -20,6 +20,8 @@ UNITS = {
     "pgbouncer": "pgbouncer.service",
     "postgres": "postgresql@17-main.service",
 }
+# Statements that were on their way to a pooler, and that nobody may ask again.
+FEW = 5
 # New processes take over from the old ones, and systemd calls that no new start.
 TAKE_OVER = ("nginx", "haproxy")
 
@@ -53,11 +55,11 @@ def test_a_tier_restarts_and_nothing_is_lost(deployed, instance, tier):
     record("restarting", {"what": tier, "restarted": again, **load.seen.record()})
     assert set(leading).isdisjoint(led(host, unit) for host in hosts)
     assert not any(lost(load.seen).values()), lost(load.seen)
-    if tier != "postgres":
-        load.seen.assert_nobody_noticed()
     if tier in TAKE_OVER:
+        load.seen.assert_nobody_noticed()
         assert again == []
     else:
+        assert sum(load.seen.failures.values()) <= FEW, load.seen.messages
         # Sidekiq stands still meanwhile: its jobs wait.
         services = {name for name in again if not name.startswith("mastodon-sidekiq@")}
         assert services == {f"{unit} of {host.name}" for host in hosts}
