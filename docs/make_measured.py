@@ -80,7 +80,7 @@ def changes() -> str:
         "Measured in containers on two processors, which the fleet, the load and Ansible shared: `split_tier` under",
         "52 requests a second, half of them for the application, none of them tried again.",
         "",
-        "| what was done | date | requests that failed | posts lost | jobs lost | streams opened again | longest pause |",
+        "| what was done | date | requests that failed | posts lost | jobs lost | streams reopened | longest pause |",
         "|---|---|---|---|---|---|---|",
     ]
     for words, (name, what) in CHANGES.items():
