@@ -21,7 +21,7 @@ UNITS = {
     "postgres": "postgresql@17-main.service",
 }
 # Statements that were on their way to a pooler, and that nobody may ask again.
-FEW = 5
+FAIL_AT_MOST = {"pgbouncer": 5}
 # New processes take over from the old ones, and systemd calls that no new start.
 TAKE_OVER = ("nginx", "haproxy")
 
@@ -59,7 +59,7 @@ def test_a_tier_restarts_and_nothing_is_lost(deployed, instance, tier):
         load.seen.assert_nobody_noticed()
         assert again == []
     else:
-        assert sum(load.seen.failures.values()) <= FEW, load.seen.messages
+        assert sum(load.seen.failures.values()) <= FAIL_AT_MOST.get(tier, 0), load.seen.messages
         # Sidekiq stands still meanwhile: its jobs wait.
         services = {name for name in again if not name.startswith("mastodon-sidekiq@")}
         assert services == {f"{unit} of {host.name}" for host in hosts}
@@ -83,17 +83,17 @@ def wanting(instance):
         instance.hosts[name].run("rm", "-f", "/run/reboot-required")
 
 
-def booted(instance, names):
-    """When each of these hosts was started."""
+def booted(instance):
+    """When each host was started."""
     started = ("systemctl", "show", "--property", "UserspaceTimestamp")
-    return {name: instance.hosts[name].output(*started) for name in names}
+    return {name: host.output(*started) for name, host in instance.hosts.items()}
 
 
 def test_hosts_start_anew_and_nobody_notices(deployed, instance, wanting):
-    before, boots = starts(instance), booted(instance, instance.hosts)
+    before, boots = starts(instance), booted(instance)
     with HeavyLoad(instance, LOAD_SECONDS) as load:
         run = deployed.command("run", "playbooks/reboot.yml")
-    after, now = starts(instance), booted(instance, instance.hosts)
+    after, now = starts(instance), booted(instance)
     again = sorted(name for name, when in boots.items() if now[name] != when)
     record("restarting", {"what": "hosts started anew", "restarted": again, **load.seen.record()})
     load.seen.assert_nobody_noticed()
@@ -106,8 +106,8 @@ def test_hosts_start_anew_and_nobody_notices(deployed, instance, wanting):
 
 
 def test_the_primary_starts_anew_and_nothing_is_lost(deployed, instance):
-    boots = booted(instance, instance.hosts)
+    boots = booted(instance)
     deployed.command("run", "playbooks/reboot.yml", "-e", "host=db1")
-    now = booted(instance, instance.hosts)
+    now = booted(instance)
     assert [name for name, when in boots.items() if now[name] != when] == ["db1"]
     assert deployed.site().changed == []
