@@ -16,6 +16,7 @@ CLUSTER = "postgresql@17-main.service"
 HOME, NOTIFICATIONS = "/api/v1/timelines/home", "/api/v1/notifications"
 CROWD = 4
 READS = 10
+ANSWERS = 10
 # Counters are shown when a connection has been idle for a while.
 COUNTED_SECONDS = 11
 OUT_SECONDS, BACK_SECONDS = 60, 90
@@ -84,8 +85,9 @@ def nothing_is_noticed(instance):
     asker.start()
     try:
         yield answers
+        # What was waited for may have come at once: people go on to read for a moment.
+        wait_until(lambda: len(answers) > ANSWERS, OUT_SECONDS, f"more than {ANSWERS} answers")
     finally:
         over.set()
         asker.join()
-    assert len(answers) > 10
     assert [answer for answer in answers if answer[-1] != 200] == []
