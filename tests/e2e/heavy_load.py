@@ -75,6 +75,7 @@ class Seen:
     missed_while_reconnecting: int
     longest_pause_seconds: float
     jobs: int
+    refused_jobs: list[str]
     lost_jobs: list[str]
     repeated_jobs: list[str]
     failed_jobs: list[str]
@@ -92,6 +93,7 @@ class Seen:
         lists = {
             "statuses were taken and are nowhere": self.lost_statuses,
             "statuses were deleted and are there": self.not_deleted,
+            "jobs were refused by Redis": self.refused_jobs,
             "jobs were lost": self.lost_jobs,
             "jobs were done twice, or begun again": self.repeated_jobs,
             "jobs failed": self.failed_jobs,
@@ -418,6 +420,7 @@ class HeavyLoad:
             missed_while_reconnecting=len(missed - lost),
             longest_pause_seconds=round(max(stream.longest_pause() for stream in self._streams), 2),
             jobs=len(self.jobs.pushed),
+            refused_jobs=sorted(self.jobs.refused),
             lost_jobs=jobs.lost,
             repeated_jobs=jobs.repeated,
             failed_jobs=jobs.failed,

@@ -67,12 +67,13 @@ class Counted:
 
 @dataclass
 class Jobs:
-    """Jobs that were pushed: {jid: queue}; the slow ones are among them."""
+    """Jobs that were pushed, and those that Redis did not take: {jid: queue}; the slow ones are among them."""
 
     instance: Instance
     inbox: Inbox
     sender: str
     pushed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     slow: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Jobs:
@@ -99,11 +100,10 @@ class Jobs:
         jid, now = jid or secrets.token_hex(12), int(time.time() * 1000)
         job = {"class": kind, "args": arguments, "queue": queue, "jid": jid, "retry": False}
         job |= {"created_at": now, "enqueued_at": now}
-        self.pushed[jid] = queue
         self._redis.stdin.write(f"LPUSH queue:{queue} '{json.dumps(job)}'\n")
         self._redis.stdin.flush()
-        answer = self._redis.stdout.readline().strip()
-        assert answer.isdecimal(), f"Redis did not take a job: {answer}"
+        taken = self._redis.stdout.readline().strip().isdecimal()
+        (self.pushed if taken else self.refused)[jid] = queue
 
     def count(self, hosts: Iterable[Host]) -> Counted:
         """What became of them so far, by what the processes of all hosts that ever ran some have said."""

@@ -33,5 +33,7 @@ class Scenario:
                 # Otherwise it looks for a scenario called default, and calls it critical that there is none.
                 "MOLECULE_GLOB": f"molecule/{self.name}/molecule.yml",
             },
+            # What one of several processes of pytest writes to its standard output is seen by nobody.
+            stdout=sys.__stderr__,
             check=True,
         )
