@@ -225,4 +225,6 @@ def systemd_options() -> list[str]:
     options += ["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"]
     if Path("/proc/sys/net/ipv6").is_dir():
         options += ["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"]  # a VM has ::1
+    if Path("/proc/sys/net/ipv4/tcp_migrate_req").exists():
+        options += ["--sysctl", "net.ipv4.tcp_migrate_req=1"]  # the plan's, which a container may not set
     return options

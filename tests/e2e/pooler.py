@@ -23,3 +23,11 @@ class Pooler:
 
     def config(self, name):
         return next(row["value"] for row in self.show("CONFIG") if row["key"] == name)
+
+    def leads(self):
+        """The process that takes who connects."""
+        return self.host.output("systemctl", "show", "--property", "MainPID", "--value", "pgbouncer.service")
+
+    def processes(self):
+        """All of its processes: beside the one that leads, those that wait for their last client to go."""
+        return self.host.output("pgrep", "--exact", "pgbouncer").split()

@@ -64,10 +64,10 @@ def wait_until_read_on(hosts, clients, seconds, path=HOME, table="statuses"):
 
 
 @contextmanager
-def nothing_is_noticed(instance):
+def nothing_is_noticed(instance, readers=2):
     """Ask for timelines until the end; every answer must be 200."""
     # Each may ask so often within minutes; two by turns may twice as often.
-    clients, answers, over = cycle([instance.another_client() for _number in range(2)]), [], threading.Event()
+    clients, answers, over = cycle([instance.another_client() for _number in range(readers)]), [], threading.Event()
 
     def ask():
         while not over.is_set():

@@ -6,9 +6,13 @@ By name only: what was seen is written to tests/results/restarting.jsonl.
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
+
 import pytest
 from bench.record import record
-from e2e.heavy_load import HeavyLoad
+from e2e.heavy_load import LISTENERS, HeavyLoad, running
+from e2e.pooler import Pooler
 from e2e.starts import restarted, starts
 
 pytestmark = pytest.mark.by_name
@@ -17,14 +21,19 @@ LOAD_SECONDS = 600
 UNITS = {
     "nginx": "nginx.service",
     "haproxy": "haproxy.service",
-    "pgbouncer": "pgbouncer.service",
     "postgres": "postgresql@17-main.service",
     "redis": "redis-server.service",
 }
-# Statements that were on their way to a pooler, and that nobody may ask again; what is asked while Redis is away.
-FAIL_AT_MOST = {"pgbouncer": 5, "redis": 300}
+# What is asked while Redis is away.
+FAIL_AT_MOST = {"redis": 300}
 # New processes take over from the old ones, and systemd calls that no new start.
 TAKE_OVER = ("nginx", "haproxy")
+# After a pooler all of the application restarts.
+FOLLOWED_SECONDS = 900
+APPLICATION = ("mastodon-web.service", "mastodon-sidekiq@", "mastodon-streaming@")
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mastodon' AND backend_type = 'client backend'"
+REFUSED = "cat /var/log/postgresql/*.log | grep -c 'too many connections' || true"
+TAKEN_OVER = "restart | Let a new process take over from the one that has the clients"
 
 
 def led(host, unit):
@@ -64,6 +73,52 @@ def test_a_tier_restarts_and_nothing_is_lost(deployed, instance, tier):
         # Sidekiq stands still meanwhile: its jobs wait.
         services = {name for name in again if not name.startswith("mastodon-sidekiq@")}
         assert services == {f"{unit} of {host.name}" for host in hosts}
+
+
+@contextmanager
+def connections_counted(instance):
+    """How many connections of the application the primary has, about each second."""
+    counted, over = [], threading.Event()
+
+    def count():
+        while not over.wait(1):
+            counted.extend(map(int, instance.sql(CONNECTED)))
+
+    with running(count, over):
+        yield counted
+
+
+def test_a_pooler_restarts_and_nobody_notices(deployed, instance, whole_plan, plan_of):
+    poolers, before = [Pooler(host) for host in instance.hosts_of("pgbouncer")], starts(instance)
+    former, refused = [pooler.leads() for pooler in poolers], instance.primary.output("sh", "-c", REFUSED)
+    with HeavyLoad(instance, FOLLOWED_SECONDS) as load, connections_counted(instance) as counted:
+        deployed.command("run", "playbooks/restart.yml", "-e", "tier=pgbouncer")
+    again = restarted(before, starts(instance))
+    seen = {**load.seen.record(), "most_connections": max(counted)}
+    record("restarting", {"what": "pgbouncer", "restarted": again, **seen})
+    # Of streaming, whoever is connected connects anew; where there is one process, nobody is there until it is back.
+    processes = whole_plan["totals"]["streaming_processes"]
+    load.seen.assert_nobody_noticed(LISTENERS * processes, 2 * LISTENERS if processes == 1 else 0)
+    assert again == [f"{unit} of {host}" for host, unit in before if unit.startswith(APPLICATION)]
+    assert set(former).isdisjoint(pooler.leads() for pooler in poolers)
+    assert [pooler.processes() for pooler in poolers] == [[pooler.leads()] for pooler in poolers]
+    # Old and new together keep to what the plan gives to one.
+    pools = [pool for host in instance.hosts_of("pgbouncer") for pool in plan_of(host.name)["pgbouncer"]["pools"]]
+    planned = sum(pool["pool_size"] + pool["reserve_pool_size"] for pool in pools if pool["for"] == "primary")
+    assert max(counted) <= planned
+    assert instance.primary.output("sh", "-c", REFUSED) == refused
+
+
+def test_a_restart_of_a_pooler_that_was_broken_off_can_be_run_again(deployed, instance):
+    pooler = Pooler(instance.host_of("pgbouncer"))
+    deployed.run_killed(
+        lambda task, line: task.endswith(TAKEN_OVER) and line.startswith("changed"),
+        "-e", "tier=pgbouncer", playbook="playbooks/restart.yml", later_seconds=2,
+    )  # fmt: skip
+    assert len(pooler.processes()) == 2
+    deployed.command("run", "playbooks/restart.yml", "-e", "tier=pgbouncer")
+    assert pooler.processes() == [pooler.leads()]
+    assert deployed.site().changed == []
 
 
 @pytest.fixture

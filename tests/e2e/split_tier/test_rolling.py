@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import pytest
 from e2e.instance import wait_until
-from e2e.readers import nothing_is_noticed
+from e2e.pooler import Pooler
+from e2e.readers import HOME, nothing_is_noticed
 from e2e.starts import restarted, starts
 
 OPEN_SECONDS = 20
+# So many that none asks too often while all of the application restarts.
+READERS = 4
+APPLICATION = ("mastodon-web.service", "mastodon-sidekiq@", "mastodon-streaming@")
 NOWHERE = "127.0.0.99"
 
 
@@ -21,13 +25,50 @@ class TestRestarts:
         assert edge.output(*leads) != former
         assert restarted(before, starts(instance)) == []
 
-    def test_another_pooler_serves_while_one_restarts(self, instance, deployed):
-        hosts, before = instance.hosts_of("pgbouncer"), starts(instance)
-        deployed.command("run", "playbooks/restart.yml", "-e", "tier=pgbouncer")
-        again = [name for name in restarted(before, starts(instance)) if not name.startswith("mastodon-sidekiq@")]
-        assert again == [f"pgbouncer.service of {host.name}" for host in hosts]
-        ended = ("systemctl", "show", "--property", "ActiveState", "--value", "fediops-pooler-stand-in.service")
-        assert {host.output(*ended) for host in hosts} == {"inactive"}
+    def test_a_new_process_of_a_pooler_takes_over_and_what_uses_it_follows(self, instance, deployed):
+        poolers, before = [Pooler(host) for host in instance.hosts_of("pgbouncer")], starts(instance)
+        former = [pooler.leads() for pooler in poolers]
+        with nothing_is_noticed(instance, READERS):
+            deployed.command("run", "playbooks/restart.yml", "-e", "tier=pgbouncer")
+        assert set(former).isdisjoint(pooler.leads() for pooler in poolers)
+        assert [pooler.processes() for pooler in poolers] == [[pooler.leads()] for pooler in poolers]
+        assert all(int(pooler.pools()["mastodon_production"]["cl_active"]) for pooler in poolers)
+        again = restarted(before, starts(instance))
+        assert again == [f"{unit} of {host}" for host, unit in before if unit.startswith(APPLICATION)]
+
+
+class TestAFormerPooler:
+    @pytest.fixture
+    def pooler(self, instance):
+        """A pooler of which a new process has taken over, and whose former one has clients."""
+        pooler = Pooler(instance.host_of("pgbouncer"))
+        former = pooler.leads()
+        pooler.host.output("/usr/local/lib/fediops/pooler", "renew")
+        assert set(pooler.processes()) == {former, pooler.leads()}
+        return pooler
+
+    @pytest.mark.parametrize("end", ["kill -KILL {}", "systemctl restart pgbouncer.service"])
+    def test_goes_with_its_unit(self, instance, pooler, end):
+        before = set(pooler.processes())
+        pooler.host.output("sh", "-c", end.format(pooler.leads()))
+
+        def alone():
+            return before.isdisjoint(pooler.processes()) and pooler.processes() == [pooler.leads()]
+
+        wait_until(alone, OPEN_SECONDS, "a new process alone")
+        client = instance.another_client()
+        wait_until(lambda: client.get(HOME).status_code == 200, OPEN_SECONDS, "people who can read again")
+
+    def test_goes_on_where_no_new_one_starts(self, instance, pooler):
+        leads, file = pooler.leads(), "/etc/pgbouncer/start.ini"
+        pooler.host.output("sh", "-c", f"cp -p {file} /root/kept && echo 'so_reuseport = maybe' >> {file}")
+        try:
+            assert pooler.host.run("/usr/local/lib/fediops/pooler", "renew").status != 0
+        finally:
+            pooler.host.output("mv", "/root/kept", file)
+        assert pooler.leads() == leads
+        assert pooler.config("so_reuseport") == "1"
+        assert instance.another_client().get(HOME).status_code == 200
 
 
 class TestAPumaThatDoesNotWork:

@@ -18,6 +18,11 @@ def size(host: Host) -> tuple[dict[str, dict[str, int | str]], Reasons]:
             "10240 65000",
             "more ports for federation; none of those that services of the fleet listen on",
         )
+    if host.runs("pgbouncer"):
+        settings["net.ipv4.tcp_migrate_req"] = (
+            1,
+            "who connects at the moment when PgBouncer's former process leaves comes to its new one",
+        )
     if host.runs("redis"):
         settings["vm.overcommit_memory"] = (1, "otherwise Redis cannot fork to save when memory is half used")
     sysctl = {name: value for name, (value, dummy) in settings.items()}
