@@ -36,7 +36,6 @@ CHANGES = {
     "HAProxy restarts": ("restarting", {"haproxy"}),
     "a web host, a worker and a replica are started anew": ("restarting", {"hosts started anew"}),
     "PostgreSQL restarts, the primary and then the replica": ("restarting", {"postgres"}),
-    "PgBouncer restarts, the only one": ("restarting", {"pgbouncer"}),
 }
 
 

@@ -30,4 +30,4 @@ class Pooler:
 
     def processes(self):
         """All of its processes: beside the one that leads, those that wait for their last client to go."""
-        return self.host.output("pgrep", "--exact", "pgbouncer").split()
+        return self.host.run("pgrep", "--exact", "pgbouncer").stdout.split()
