@@ -95,6 +95,14 @@ class Owed:
         sync_directory(self.directory)
         return new
 
+    def written(self) -> dict[str, int]:
+        """Return when each debt on disk was written down, in nanoseconds since 1970."""
+        found = {}
+        for debt in self.pending():
+            with contextlib.suppress(FileNotFoundError):
+                found[debt] = os.stat(os.path.join(self.directory, debt)).st_mtime_ns
+        return found
+
     def clear(self, debts: Iterable[str]) -> None:
         """Strike out the debts; those that are not there do no harm."""
         for debt in debts:

@@ -239,7 +239,8 @@ def carry_out(module: AnsibleModule, steps: dict[str, list[str]], now: dict[str,
     # One that systemd keeps trying to start is at it with what it read before; it begins anew with what is there now.
     trying = [name for name in steps["started"] if now[name]["ActiveState"] == "activating"]
     verbs = [(VERBS[outcome], [name for name in units if name not in trying]) for outcome, units in steps.items()]
-    complaints, hopeful = [], []
+    debts_here = owed.Owed(module.params["state_directory"])
+    complaints, hopeful, owed_before = [], [], debts_here.written()
     for verb, units in [("reset-failed", failed), *verbs, ("restart", trying)]:
         rc, _out, err = module.run_command(["systemctl", verb, "--", *units]) if units else (0, "", "")
         if rc != 0:
@@ -249,8 +250,9 @@ def carry_out(module: AnsibleModule, steps: dict[str, list[str]], now: dict[str,
     complaints += hopeful if down else []
     if down or not complaints:
         done = [name for name in steps["stopped"] + acted if name not in down]
-        debts_here = owed.Owed(module.params["state_directory"])
-        debts_here.clear(f"{what} {name}" for name in done for what in ("restart", "reload"))
+        paid = {f"{what} {name}" for name in done for what in ("restart", "reload")}
+        # A service may have found out at its start that something is owed, such as rules that are to be tried.
+        debts_here.clear(debt for debt, when in debts_here.written().items() & owed_before.items() if debt in paid)
     for name in reversed(down):
         journal = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={name}"]
         end = module.run_command(journal)[1].strip()

@@ -10,6 +10,7 @@ kept=/var/lib/fediops/firewall.nft
 trial=/run/fediops-firewall-trial.nft
 timer=fediops-firewall-rollback
 debts=/var/lib/fediops/owed
+debt="$debts/reload fediops-firewall.service"
 
 # nftables takes all of a file or nothing.
 remove() { printf 'table inet fediops\ndelete table inet fediops\n' | nft -f -; }
@@ -17,7 +18,7 @@ remove() { printf 'table inet fediops\ndelete table inet fediops\n' | nft -f -; 
 # Without kept rules there was no firewall before. What is wanted and not in force is tried by the next run.
 put_back() {
   if [ -e "$kept" ]; then nft -f "$kept"; else remove; fi
-  cmp -s "$wanted" "$kept" || { mkdir -p "$debts" && touch "$debts/reload fediops-firewall.service"; }
+  cmp -s "$wanted" "$kept" || { mkdir -p "$debts" && touch "$debt"; }
 }
 
 exec 9> /run/fediops-firewall.lock
@@ -38,7 +39,7 @@ case ${1:-} in
       cp "$trial" "$kept.new"
       sync "$kept.new"
       mv "$kept.new" "$kept"
-      rm "$trial"
+      rm -f "$trial" "$debt"
     elif ! cmp -s "$wanted" "$kept"; then
       echo 'The time was over before a new connection was made, so the rules before are back in force.' >&2
       exit 1

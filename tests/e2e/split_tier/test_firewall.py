@@ -10,6 +10,7 @@ import pytest
 from e2e.instance import wait_until
 
 CONFIRM_SECONDS, BOOT_SECONDS = 20, 90
+STARTED = "base : Run the services of the base system"
 # A network for documentation: nobody comes from there.
 LOCKED_OUT = {"base_firewall_ssh_from": ["192.0.2.0/24"], "base_firewall_confirm_seconds": CONFIRM_SECONDS}
 
@@ -37,6 +38,16 @@ def test_rules_that_lock_out_are_taken_back_by_the_host(host, run_site):
     assert run_site(*only).recap[host.name]["unreachable"] == 0
     assert rules(host) == before
     assert run_site(*only).changed == []
+
+
+def test_the_first_rules_are_tried_by_the_next_run_where_one_was_broken_off(host, deployed):
+    before, only = rules(host), ("--limit", host.name, "--tags", "base")
+    host.output("sh", "-c", "systemctl stop fediops-firewall.service && rm /var/lib/fediops/firewall.nft")
+    deployed.run_killed(lambda task, line: task.endswith(STARTED) and line.startswith("changed"), *only)
+    assert rules(host) is None
+    deployed.site(*only)
+    assert rules(host) == before
+    assert deployed.site(*only).changed == []
 
 
 def test_rules_are_in_force_after_a_reboot(host):

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 import pytest
 from bench.record import record
 from e2e.heavy_load import LISTENERS, HeavyLoad, running
+from e2e.instance import wait_until
 from e2e.pooler import Pooler
+from e2e.readers import HOME
 from e2e.starts import restarted, starts
 
 pytestmark = pytest.mark.by_name
 
 LOAD_SECONDS = 600
+OPEN_SECONDS = 20
 UNITS = {
     "nginx": "nginx.service",
     "haproxy": "haproxy.service",
@@ -187,3 +190,37 @@ def test_a_puma_that_fails_after_its_host_was_started_is_kept_out(deployed, inst
 def test_that_was_mended_is_let_in(deployed, instance):
     assert instance.web.run("nft", "list", "table", "inet", "fediops_drain").status != 0
     assert deployed.site().changed == []
+
+
+class TestAFormerPooler:
+    @pytest.fixture
+    def pooler(self, instance):
+        """A pooler of which a new process has taken over, and whose former one has clients."""
+        pooler = Pooler(instance.host_of("pgbouncer"))
+        former = pooler.leads()
+        pooler.host.output("/usr/local/lib/fediops/pooler", "renew")
+        assert set(pooler.processes()) == {former, pooler.leads()}
+        return pooler
+
+    @pytest.mark.parametrize("end", ["kill -KILL {}", "systemctl restart pgbouncer.service"])
+    def test_goes_with_its_unit(self, instance, pooler, end):
+        before = set(pooler.processes())
+        pooler.host.output("sh", "-c", end.format(pooler.leads()))
+
+        def alone():
+            return before.isdisjoint(pooler.processes()) and pooler.processes() == [pooler.leads()]
+
+        wait_until(alone, OPEN_SECONDS, "a new process alone")
+        client = instance.another_client()
+        wait_until(lambda: client.get(HOME).status_code == 200, OPEN_SECONDS, "people who can read again")
+
+    def test_goes_on_where_no_new_one_starts(self, instance, pooler):
+        leads, file = pooler.leads(), "/etc/pgbouncer/start.ini"
+        pooler.host.output("sh", "-c", f"cp -p {file} /root/kept && echo 'so_reuseport = maybe' >> {file}")
+        try:
+            assert pooler.host.run("/usr/local/lib/fediops/pooler", "renew").status != 0
+        finally:
+            pooler.host.output("mv", "/root/kept", file)
+        assert pooler.leads() == leads
+        assert pooler.config("so_reuseport") == "1"
+        assert instance.another_client().get(HOME).status_code == 200

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from e2e.instance import wait_until
 from e2e.pooler import Pooler
-from e2e.readers import HOME, nothing_is_noticed
+from e2e.readers import nothing_is_noticed
 from e2e.starts import restarted, starts
 
 OPEN_SECONDS = 20
@@ -35,40 +35,6 @@ class TestRestarts:
         assert all(int(pooler.pools()["mastodon_production"]["cl_active"]) for pooler in poolers)
         again = restarted(before, starts(instance))
         assert again == [f"{unit} of {host}" for host, unit in before if unit.startswith(APPLICATION)]
-
-
-class TestAFormerPooler:
-    @pytest.fixture
-    def pooler(self, instance):
-        """A pooler of which a new process has taken over, and whose former one has clients."""
-        pooler = Pooler(instance.host_of("pgbouncer"))
-        former = pooler.leads()
-        pooler.host.output("/usr/local/lib/fediops/pooler", "renew")
-        assert set(pooler.processes()) == {former, pooler.leads()}
-        return pooler
-
-    @pytest.mark.parametrize("end", ["kill -KILL {}", "systemctl restart pgbouncer.service"])
-    def test_goes_with_its_unit(self, instance, pooler, end):
-        before = set(pooler.processes())
-        pooler.host.output("sh", "-c", end.format(pooler.leads()))
-
-        def alone():
-            return before.isdisjoint(pooler.processes()) and pooler.processes() == [pooler.leads()]
-
-        wait_until(alone, OPEN_SECONDS, "a new process alone")
-        client = instance.another_client()
-        wait_until(lambda: client.get(HOME).status_code == 200, OPEN_SECONDS, "people who can read again")
-
-    def test_goes_on_where_no_new_one_starts(self, instance, pooler):
-        leads, file = pooler.leads(), "/etc/pgbouncer/start.ini"
-        pooler.host.output("sh", "-c", f"cp -p {file} /root/kept && echo 'so_reuseport = maybe' >> {file}")
-        try:
-            assert pooler.host.run("/usr/local/lib/fediops/pooler", "renew").status != 0
-        finally:
-            pooler.host.output("mv", "/root/kept", file)
-        assert pooler.leads() == leads
-        assert pooler.config("so_reuseport") == "1"
-        assert instance.another_client().get(HOME).status_code == 200
 
 
 class TestAPumaThatDoesNotWork:

@@ -18,11 +18,14 @@ MISSING = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dea
 
 
 class Host:
-    """systemctl and journalctl in memory: a unit in ``broken`` never comes up, one in ``slow`` at its second try."""
+    """systemctl and journalctl in memory: a unit in ``broken`` never comes up, one in ``slow`` at its second try.
+
+    One in ``owing`` writes debts down when it is started.
+    """
 
     def __init__(self, tmp_path, **known):
         self.known, self.broken, self.calls, self.check_mode = copy.deepcopy(known), set(), [], False
-        self.slow = set()
+        self.slow, self.owing = set(), {}
         self.state, self.owed = tmp_path, Owed(str(tmp_path))
 
     def run(self, *wanted, check_mode=False, **options):
@@ -48,6 +51,7 @@ class Host:
         self.calls.append(" ".join([verb, *names]))
         for name in names:
             unit = self.known[name]
+            self.owed.add(self.owing.get(name, ()))
             if verb in ("start", "restart", "reload-or-restart"):
                 unit.update(LOOPING if name in self.broken else {**UP, "UnitFileState": unit["UnitFileState"]})
             elif verb == "stop":
@@ -213,4 +217,13 @@ def test_a_unit_that_systemd_keeps_trying_to_start_begins_anew_with_what_is_ther
     host.owed.add({"restart a.service"})
     assert host.run("a", "b", restarts="later")["started"] == ["a.service", "b.service"]
     assert host.calls == ["enable b.service", "start b.service", "restart a.service"]
+    assert host.owed.pending() == set()
+
+
+def test_what_a_service_finds_out_at_its_start_stays_owed(tmp_path):
+    host = Host(tmp_path, **{"rules.service": DOWN})
+    host.owing["rules.service"] = ["reload rules.service"]
+    assert host.run("rules")["started"] == ["rules.service"]
+    host.owing.clear()
+    assert host.run("rules") == {"changed": True, "reloaded": ["rules.service"]}
     assert host.owed.pending() == set()
