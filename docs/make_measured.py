@@ -36,6 +36,8 @@ CHANGES = {
     "HAProxy restarts": ("restarting", {"haproxy"}),
     "a web host, a worker and a replica are started anew": ("restarting", {"hosts started anew"}),
     "PostgreSQL restarts, the primary and then the replica": ("restarting", {"postgres"}),
+    "Redis restarts, the only one": ("restarting", {"redis"}),
+    "PgBouncer restarts, the only one, and the application after it": ("restarting", {"pgbouncer"}),
 }
 
 
