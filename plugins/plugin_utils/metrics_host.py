@@ -43,11 +43,11 @@ def _of_data(settings: Mapping[str, Any], disk_gb: float) -> Iterator[str]:
 
 def _of_alerts(settings: Mapping[str, Any]) -> Iterator[str]:
     if settings["alert_for_scale"] <= 0:
-        yield f"metrics_alert_for_scale is {settings['alert_for_scale']}; allowed: a number above 0. 1 is as it is meant."
+        yield f"metrics_alert_for_scale is {settings['alert_for_scale']}; allowed: a number above 0, 1 being the rule."
     if not (settings["alert_email"] and settings["smtp_server"]) and not settings["webhooks"]:
         yield (
-            "No alert would reach anybody. Set mastodon_smtp_server and metrics_alert_email, or metrics_alert_webhooks, "
-            "for instance [{url: https://ntfy.example.org/alerts}]."
+            "No alert would reach anybody. Set mastodon_smtp_server and metrics_alert_email, or set metrics_alert_webhooks "
+            "to [{url: https://ntfy.example.org/alerts}]."
         )
     if settings["smtp_login"] and not settings["smtp_tls_required"]:
         yield "metrics_smtp_tls_required is false, and mail needs a password: it must not be sent for all to read."
@@ -62,8 +62,8 @@ def _of_front(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"metrics_user is {settings['user']!r}; allowed: letters, digits, dots, hyphens and underscores."
     if len(settings["password"]) < _LEAST_PASSWORD:
         yield (
-            f"metrics_password has {len(settings['password'])} characters, and {_LEAST_PASSWORD} are the least. Leave it "
-            "out: the playbook fediops.mastodon.secrets makes one."
+            f"metrics_password has {len(settings['password'])} characters, and {_LEAST_PASSWORD} are the least. Leave "
+            "it out: the playbook fediops.mastodon.secrets makes one."
         )
     for network in settings["allowed_cidrs"]:
         try:

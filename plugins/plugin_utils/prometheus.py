@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prometheus's own words for what the plan collects, and for the plan's numbers. Pure: plain data in, plain data out."""
+"""Prometheus's own words for what the plan collects, and for the plan's numbers. Pure: plain data in and out."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Host:
 
     def runs(self, component: str) -> bool:
         """Whether the plan has a component here."""
-        return component in self.plan
+        return component in self.plan or component in self.plan.get("host", {}).get("components", ())
 
 
 def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
@@ -75,6 +75,8 @@ def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
             units["fediops-replica-health.socket"] = "postgres"
     if "redis" in plan:
         units["redis-server.service"] = "redis"
+    if "metrics" in plan.get("host", {}).get("components", ()):
+        units |= {"nginx.service": units.get("nginx.service", "metrics"), **dict.fromkeys(METRICS, "metrics")}
     return units
 
 
@@ -120,6 +122,7 @@ def _runs(unit: Mapping[str, Any] | None) -> bool:
 
 
 PUMA, SOCKET = "mastodon-web.service", "mastodon-web.socket"
+METRICS = ("prometheus.service", "prometheus-alertmanager.service", "prometheus-blackbox-exporter.service")
 _PATTERNS = {"mastodon-sidekiq@*.service": "sidekiq", "mastodon-streaming@*.service": "streaming"}
 
 

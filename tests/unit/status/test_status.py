@@ -70,7 +70,7 @@ def reading(name):
         "release": RELEASE if application or "nginx" in plan else None,
         "filesystems": {"/": {"size_mb": 40960, "free_mb": 30720, "used_percent": 25, "inodes_percent": 3}},
         "units": {one: unit(folder=RELEASE if one.startswith("mastodon-") else "") for one in names},
-        "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None,
+        "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None, "alerts": None,
     }  # fmt: skip
     if "web" in plan:
         told["units"]["mastodon-web.service"]["text"] = puma()
