@@ -46,8 +46,8 @@ def _of_alerts(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"metrics_alert_for_scale is {settings['alert_for_scale']}; allowed: a number above 0, 1 being the rule."
     if not (settings["alert_email"] and settings["smtp_server"]) and not settings["webhooks"]:
         yield (
-            "No alert would reach anybody. Set mastodon_smtp_server and metrics_alert_email, or set metrics_alert_webhooks "
-            "to [{url: https://ntfy.example.org/alerts}]."
+            "No alert would reach anybody. Set mastodon_smtp_server and metrics_alert_email, or set "
+            "metrics_alert_webhooks to [{url: https://ntfy.example.org/alerts}]."
         )
     if settings["smtp_login"] and not settings["smtp_tls_required"]:
         yield "metrics_smtp_tls_required is false, and mail needs a password: it must not be sent for all to read."
