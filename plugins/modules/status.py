@@ -155,8 +155,8 @@ from ansible_collections.fediops.mastodon.plugins.module_utils.sidekiq import re
 PATTERNS = (
     "nginx.service", "mastodon-web.service", "mastodon-web.socket", "mastodon-streaming@*.service",
     "mastodon-sidekiq@*.service", "pgbouncer.service", "haproxy.service", "postgresql@*.service",
-    "fediops-replica-health.socket", "redis-server.service", "certbot.timer", "prometheus.service",
-    "prometheus-alertmanager.service", "prometheus-blackbox-exporter.service",
+    "fediops-replica-health.socket", "redis-server.service", "certbot.timer", "prometheus-*-exporter.service",
+    "mastodon-prometheus-exporter.service", "prometheus.service", "prometheus-alertmanager.service",
 )  # fmt: skip
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "NRestarts", "Result", "StatusText", "MainPID",

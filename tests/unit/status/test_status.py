@@ -309,6 +309,17 @@ def test_what_is_stopped_where_nobody_is_sent_is_no_problem(fleet, unit_path, po
     assert len(findings) == 2
 
 
+def test_an_exporter_that_is_away_is_a_warning(fleet):
+    plan = PLAN | {"web1": PLAN["web1"] | {"exporters": {"node": 9100, "mastodon": 9394}}}
+    fleet["web1"]["units"]["mastodon-prometheus-exporter.service"] = unit(active="failed")
+    findings = fleet_status(fleet, plan, NOW)["findings"]
+    assert {found["severity"] for found in findings} == {"warning"}
+    assert {found["message"].split()[0] for found in findings} == {
+        "prometheus-node-exporter.service",
+        "mastodon-prometheus-exporter.service",
+    }
+
+
 def test_a_process_that_is_not_planned_is_noticed(fleet):
     fleet["web1"]["units"]["mastodon-sidekiq@all.service"] = unit(folder=RELEASE)
     found = only(fleet)
