@@ -246,9 +246,10 @@ def _grafana_panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
         y += _HEIGHTS["row"]
         for line in _lines(row["panels"]):
-            width, height = _COLUMNS // len(line), max(_HEIGHTS[panel["kind"]] for panel in line)
-            for number, panel in enumerate(line):
-                yield _grafana_panel(panel, {"x": number * width, "y": y, "w": width, "h": height})
+            height = _HEIGHTS[line[0]["kind"]]
+            edges = [_COLUMNS * number // len(line) for number in range(len(line) + 1)]
+            for panel, left, right in zip(line, edges, edges[1:], strict=False):
+                yield _grafana_panel(panel, {"x": left, "y": y, "w": right - left, "h": height})
             y += height
 
 
