@@ -51,9 +51,12 @@ module Calf
       end
 
       def gauges
-        found = Hash.new { |all, name| all[name] = [] }
-        @states.each_value { |(_ends, list)| list.each { |name, labels, value| found[name] << ["", labels, value] } }
-        found.map { |name, lines| metric(name, name.end_with?("_total") ? "counter" : "gauge", lines) }
+        # Of the same labels the last one counts: pools of the primary and of a reader may have the same name.
+        found = Hash.new { |all, name| all[name] = {} }
+        @states.each_value { |(_ends, list)| list.each { |name, labels, value| found[name][labels] = value } }
+        found.map do |name, all|
+          metric(name, name.end_with?("_total") ? "counter" : "gauge", all.map { |labels, value| ["", labels, value] })
+        end
       end
 
       def counters
