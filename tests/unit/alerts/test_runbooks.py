@@ -51,7 +51,7 @@ def test_index_has_every_alert_where_it_belongs():
     chapters = {chapter.split("\n")[0]: chapter for chapter in text.split("\n## ")[1:]}
     assert set(chapters) == set(SEVERITIES)
     for severity, chapter in chapters.items():
-        listed = {name: what for name, what in re.findall(r"^\| \[(\w+)\]\(\1\.md\) \|[^|]+\| (.*) \|$", chapter, re.M)}
+        listed = dict(re.findall(r"^\| \[(\w+)\]\(\1\.md\) \|[^|]+\| (.*) \|$", chapter, re.M))
         assert listed == {name: rule["description"] for name, rule in ALERTS.items() if rule["severity"] == severity}
 
 
