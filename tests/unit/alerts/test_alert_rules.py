@@ -14,7 +14,7 @@ ALERT = {
     "expr": 'up{job="node"}\n == 0\n',
     "for_seconds": 300,
     "severity": "critical",
-    "summary": "{{ $labels.instance }} does not answer",
+    "summary": "[[ $labels.instance ]] does not answer",
     "description": "Nothing is known of it.",
 }
 RECORD = {"record": "fediops:up:sum", "expr": "sum(up)"}
