@@ -21,7 +21,7 @@ def alert_rules(groups: Sequence[Mapping[str, Any]], scale: float = 1, runbooks:
     groups: each a name and rules; a rule is an alert (alert, expr, for_seconds, severity, summary, description) or
     records (record, expr). Texts are Prometheus's templates, with [[ ]] for its double braces, which Ansible, and all
     that reads its files, takes for its own. scale: by what the time is multiplied that an expression must hold; nothing
-    else is, so the same expressions can be tried in minutes. runbooks: address of the folder with a page for each alert.
+    else is, so the same expressions can be tried in minutes. runbooks: address of the folder with a page for each one.
     Raises ValueError that names the rule and what it lacks.
     """
     if scale <= 0:
