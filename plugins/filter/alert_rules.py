@@ -19,7 +19,7 @@ options:
     description:
       - Groups, each with a C(name) and C(rules). A rule is an alert, with C(alert), C(expr), C(for_seconds),
         C(severity), C(summary) and C(description), or C(record) with C(expr).
-      - The texts are templates of Prometheus, so the variable that holds them is marked C(!unsafe).
+      - The texts are templates of Prometheus, with C([[ ]]) where it has double braces, because those are Ansible's.
     type: list
     elements: dict
     required: true
@@ -40,14 +40,14 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ groups | fediops.mastodon.alert_rules(1) | to_nice_yaml }}"
   vars:
-    groups: !unsafe
+    groups:
       - name: fleet
         rules:
           - alert: HostDown
             expr: up{job="node"} == 0
             for_seconds: 180
             severity: critical
-            summary: "{{ $labels.instance }} does not answer"
+            summary: "[[ $labels.instance ]] does not answer"
             description: Nothing is known of this host.
 """
 

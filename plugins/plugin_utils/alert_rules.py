@@ -19,8 +19,9 @@ def alert_rules(groups: Sequence[Mapping[str, Any]], scale: float = 1, runbooks:
     """Return what Prometheus reads: {"groups": [{"name": ..., "rules": [...]}]}.
 
     groups: each a name and rules; a rule is an alert (alert, expr, for_seconds, severity, summary, description) or
-    records (record, expr). scale: by what the time is multiplied that an expression must hold; nothing else is, so the
-    same expressions can be tried in minutes. runbooks: address of the folder with a page for each alert.
+    records (record, expr). Texts are Prometheus's templates, with [[ ]] for its double braces, which Ansible, and all
+    that reads its files, takes for its own. scale: by what the time is multiplied that an expression must hold; nothing
+    else is, so the same expressions can be tried in minutes. runbooks: address of the folder with a page for each one.
     Raises ValueError that names the rule and what it lacks.
     """
     if scale <= 0:
@@ -55,8 +56,12 @@ def _rule(rule: Mapping[str, Any], scale: float, runbooks: str) -> dict[str, Any
         "for": f"{max(round(rule['for_seconds'] * scale), min(rule['for_seconds'], 1))}s",
         "labels": {"severity": rule["severity"]},
         "annotations": {
-            "summary": rule["summary"],
-            "description": rule["description"],
+            "summary": _template(rule["summary"]),
+            "description": _template(rule["description"]),
             "runbook": f"{runbooks.rstrip('/')}/{name}.md",
         },
     }
+
+
+def _template(text: str) -> str:
+    return text.replace("[[", "{{").replace("]]", "}}")

@@ -74,7 +74,7 @@ def test_has_its_three_cases(name):
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_what_is_not_tried_here_is_the_same_at_all_times(name):
-    assert "{{" not in ALERTS[name]["description"]
+    assert "[[" not in ALERTS[name]["description"]
     assert ALERTS[name]["description"].endswith(".")
     assert not ALERTS[name]["summary"].endswith(".")
 
