@@ -146,7 +146,7 @@ def test_what_prometheus_refuses_is_told_in_its_panel_and_the_others_are_drawn(s
 
 
 def test_a_prometheus_that_went_is_told_and_one_that_is_back_is_shown(show, played, prometheus):
-    tab = show(played)
+    tab = show(played, "overview/1h", WHOLE[SCREEN])
     prometheus.instead = {EVERY_QUERY: gone, "alerts": gone}
     tab.run("document.getElementById('refresh').click()")
     tab.wait(f"{STATE}.startsWith('Not up to date; the last answer is of ')", "what is shown is called old")
@@ -158,7 +158,7 @@ def test_a_prometheus_that_went_is_told_and_one_that_is_back_is_shown(show, play
     prometheus.instead = {}
     tab.run("document.getElementById('refresh').click()")
     tab.wait(f"{STATE}.startsWith('Up to date')", "all is well again")
-    assert tab.run("[...document.querySelectorAll('.trouble')].filter((each) => !each.hidden).length") == 0
+    tab.wait("[...document.querySelectorAll('.trouble')].every((each) => each.hidden)", "no panel tells of trouble")
     assert "No alert is firing." in tab.run(ALERTS)
 
 

@@ -636,11 +636,13 @@ const notice = (entries) => {
     panels.find((panel) => panel.element === entry.target).seen = entry.isIntersecting;
   });
   refresh();
+  showState();
 };
 
 const showState = () => {
   const last = answered ? clock(answered / 1000, RANGES.get('1h')) : null;
-  const failing = panels.some((panel) => panel.failed) || alertsFailed;
+  // Of what is out of sight nobody asks again, so nobody is told that it failed.
+  const failing = panels.some((panel) => panel.seen && panel.failed) || alertsFailed;
   byId('state').textContent = failing ? `Not up to date${last ? `; the last answer is of ${last}` : ''}`
     : (last ? `Up to date at ${last}` : 'Loading');
   byId('state').parentElement.classList.toggle('old', failing);
