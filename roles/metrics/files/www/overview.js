@@ -526,8 +526,8 @@ const SEVERITIES = ['critical', 'warning'];
 
 const showAlerts = ({ alerts }) => {
   const firing = alerts.filter(({ state }) => state === 'firing');
-  const pending = alerts.length - firing.length;
-  const soon = pending ? ` ${pending} ${pending === 1 ? 'condition holds' : 'conditions hold'} not long enough yet to be one.` : '';
+  const names = new Set(alerts.filter(({ state }) => state === 'pending').map(({ labels }) => labels.alertname));
+  const soon = names.size ? ` May fire soon: ${[...names].sort(byNumber).join(', ')}.` : '';
   document.title = `${firing.length ? `(${firing.length}) ` : ''}${title}`;
   if (!firing.length) return [element('p', { class: 'calm' }, `No alert is firing.${soon}`)];
   const groups = new Map();
