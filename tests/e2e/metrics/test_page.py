@@ -104,6 +104,8 @@ def test_a_longer_range_is_asked_in_longer_steps_and_no_rate_leaves_time_out(sho
 
 def test_dashboards_and_ranges_are_links_that_keep_each_other(show, played):
     tab = show(played, "overview/1h")
+    # A browser remembers 50 pages, and the tests before this one have seen as many.
+    tab.call("Page.resetNavigationHistory")
     tab.run("[...document.querySelectorAll('#dashboards a')].find((each) => each.textContent === 'Redis').click()")
     tab.wait("location.hash === '#redis/1h' && document.title.startsWith('Redis')", "Redis is shown")
     tab.run("[...document.querySelectorAll('#ranges a')].find((each) => each.textContent === '7 d').click()")
