@@ -220,7 +220,7 @@ const showTable = (panel, found) => {
     rows.get(key).cells[column] = valueOf(panel, series);
   }));
   if (!rows.size) return [nothing(whyNothing(found))];
-  const heads = [...labels];
+  const heads = [...labels].sort((one, other) => (other === 'instance') - (one === 'instance') || byNumber(one, other));
   const sorted = [...rows.values()].sort((one, other) => heads.map((label) =>
     byNumber(one.labels[label] ?? '', other.labels[label] ?? '')).find((order) => order) ?? 0);
   const table = element('table', {},
@@ -303,7 +303,7 @@ class Graph {
     this.svg = drawn('svg', { height: GRAPH_HEIGHT, tabindex: '0', role: 'img', 'aria-label': this.summary() });
     this.svg.append(...this.axes(), ...this.limits(), ...this.lines(), (this.cursor = drawn('g')));
     this.said = element('span', { class: 'hidden', role: 'status' });
-    this.element = element('div', { class: 'graph' }, this.svg, this.legend(), this.said);
+    this.element = element('div', { class: 'plot' }, this.svg, this.legend(), this.said);
     this.listen();
   }
 
@@ -314,7 +314,7 @@ class Graph {
     const near = [this.panel.warning, this.panel.critical].filter((limit) => limit <= top * 3 && limit > top);
     const high = Math.max(top, ...near) || (this.low < 0 ? 0 : 1);
     this.step = valueStep(high - this.low, this.panel.unit);
-    this.high = Math.max(Math.ceil((high * 1.02) / this.step) * this.step, this.step);
+    this.high = Math.max(Math.ceil(high / this.step - 1e-9) * this.step, this.step);
     this.low = Math.floor(this.low / this.step) * this.step;
     const texts = this.values().map((value) => this.unit(value));
     this.left = Math.max(...texts.map((text) => text.length)) * 6.4 + 8;
@@ -469,12 +469,14 @@ class Panel {
     this.element.append(...(panel.kind === 'stat' ? [this.trouble, this.body, about] : [about, this.trouble, this.body]));
     this.seen = false;
     this.busy = false;
+    this.failed = false;
+    this.wanted = false;
     this.shown = null;
   }
 
   due(range) {
     if (!this.seen || this.busy) return false;
-    if (this.shown === null || this.failed) return true;
+    if (this.shown === null || this.failed || this.wanted) return true;
     const every = this.panel.kind === 'graph' ? Math.min(range.step, SLOWEST_REFRESH_SECONDS) : REFRESH_SECONDS;
     return Date.now() - this.shown >= every * 1000 - 500;
   }
@@ -482,6 +484,7 @@ class Panel {
   // Ask and draw; tells whether Prometheus answered.
   async load(range, asked) {
     this.busy = true;
+    this.wanted = false;
     const { signal } = view;
     const answers = await Promise.allSettled(this.panel.queries.map((query) => asks(this.panel, query, range, asked)));
     this.busy = false;
@@ -523,8 +526,8 @@ const SEVERITIES = ['critical', 'warning'];
 
 const showAlerts = ({ alerts }) => {
   const firing = alerts.filter(({ state }) => state === 'firing');
-  const pending = alerts.length - firing.length;
-  const soon = pending ? ` ${pending} ${pending === 1 ? 'condition holds' : 'conditions hold'} not long enough yet to be one.` : '';
+  const names = new Set(alerts.filter(({ state }) => state === 'pending').map(({ labels }) => labels.alertname));
+  const soon = names.size ? ` May fire soon: ${[...names].sort(byNumber).join(', ')}.` : '';
   document.title = `${firing.length ? `(${firing.length}) ` : ''}${title}`;
   if (!firing.length) return [element('p', { class: 'calm' }, `No alert is firing.${soon}`)];
   const groups = new Map();
@@ -616,7 +619,7 @@ const showView = () => {
   sight?.disconnect();
   showNavigation();
   const dashboard = source.dashboards.find((each) => each.name === place.name);
-  title = `${dashboard.title} – ${source.title}`;
+  title = `${dashboard.title} | ${source.title}`;
   document.title = title;
   panels = [];
   byId('main').replaceChildren(...dashboard.rows.map(showRow));
@@ -633,11 +636,13 @@ const notice = (entries) => {
     panels.find((panel) => panel.element === entry.target).seen = entry.isIntersecting;
   });
   refresh();
+  showState();
 };
 
 const showState = () => {
   const last = answered ? clock(answered / 1000, RANGES.get('1h')) : null;
-  const failing = panels.some((panel) => panel.failed) || alertsFailed;
+  // Of what is out of sight nobody asks again, so nobody is told that it failed.
+  const failing = panels.some((panel) => panel.seen && panel.failed) || alertsFailed;
   byId('state').textContent = failing ? `Not up to date${last ? `; the last answer is of ${last}` : ''}`
     : (last ? `Up to date at ${last}` : 'Loading');
   byId('state').parentElement.classList.toggle('old', failing);
@@ -682,6 +687,7 @@ const redraw = () => panels.filter((panel) => panel.panel.kind === 'graph' && pa
 const begin = async () => {
   try {
     source = await fetched(addressOf('dashboards.json'), 'The metrics host');
+    if (!source.dashboards?.length) throw new Trouble('dashboards.json holds none.');
   } catch (error) {
     byId('state').textContent = 'Not loaded';
     byId('main').replaceChildren(element('p', { class: 'trouble', role: 'alert' },
@@ -694,7 +700,7 @@ const begin = async () => {
   document.addEventListener('visibilitychange', refresh);
   byId('refresh').addEventListener('click', () => {
     alertsShown = 0;
-    panels.forEach((panel) => { panel.failed = true; });
+    panels.forEach((panel) => { panel.wanted = true; });
     refresh();
   });
   setInterval(refresh, REFRESH_SECONDS * 1000);
