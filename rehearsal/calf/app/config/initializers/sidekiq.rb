@@ -2,6 +2,7 @@
 # frozen_string_literal: true
 
 require "calf/schedule"
+require "sidekiq/api"
 
 sidekiq_redis = { url: Calf::Settings.redis_url("SIDEKIQ_") }
 ready_file = ENV["MASTODON_SIDEKIQ_READY_FILENAME"].presence&.then { |name| Rails.root.join("tmp", name) }
