@@ -132,7 +132,7 @@ alerts:
       - name: DiskLow
         severity: warning
         instance: db1
-        since: 2026-11-28T12:00:00.000Z
+        since: "2026-11-28T12:00:00.000Z"
         summary: db1 has 9 GB left
         runbook: https://example.org/docs/runbooks/DiskLow.md
 """
