@@ -55,6 +55,11 @@ def defaults(role: Path) -> dict:
     return load(role / "defaults/main.yml")
 
 
+def alert_groups() -> list[dict]:
+    """Return what somebody is told of."""
+    return load(ROOT / "roles/metrics/vars/alerts.yml")["metrics_alert_groups"]
+
+
 def task_files(role: Path) -> list[Path]:
     """Return the files of a role that hold tasks or handlers."""
     return sorted([*role.glob("tasks/**/*.yml"), *role.glob("handlers/**/*.yml")])

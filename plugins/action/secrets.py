@@ -16,6 +16,7 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils.files import writ
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.secrets import (
     CRYPTOGRAPHY_MISSING,
     NAMES,
+    REPLACEABLE,
     make_secrets,
     missing_secrets,
 )
@@ -52,8 +53,9 @@ class ActionModule(ActionBase):
         present = _present(text, task_vars)
         missing = missing_secrets(present)
         if missing:
-            _refuse_partial(missing, arguments["make_missing"])
-            _refuse_living(arguments["data_hosts"], task_vars["hostvars"], arguments["hosts_are_new"], missing)
+            if vital := [name for name in missing if name not in REPLACEABLE]:
+                _refuse_partial(vital, arguments["make_missing"])
+                _refuse_living(arguments["data_hosts"], task_vars["hostvars"], arguments["hosts_are_new"], vital)
             try:
                 made = make_secrets(present)
             except ValueError as exc:
@@ -125,7 +127,7 @@ def _present(text: str, task_vars: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _refuse_partial(missing: Iterable[str], make_missing: bool) -> None:
-    if make_missing or set(missing) == set(NAMES):
+    if make_missing or set(missing) == set(NAMES) - set(REPLACEABLE):
         return
     raise AnsibleActionFail(
         f"Some secrets exist, and these do not: {', '.join(missing)}. If they were lost, restore them from a backup; "

@@ -115,6 +115,11 @@ releases:
   description: The hosts on which each release is in force.
   returned: success
   type: dict
+alerts:
+  description: The alerts that fire, oldest first; null where there is no metrics host that could tell.
+  returned: success
+  type: list
+  elements: dict
 text:
   description: The table, what was found, and what to do.
   returned: success

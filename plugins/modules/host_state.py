@@ -87,6 +87,10 @@ components:
       description: C(installed).
       type: dict
       sample: {installed: false}
+    exporters:
+      description: C(installed), as this collection does it.
+      type: dict
+      sample: {installed: false}
     ruby:
       description: C(installed), the distribution's, and C(versions), those below C(/opt/ruby).
       type: dict
@@ -167,6 +171,8 @@ SHARED_SETTING = re.compile(
     re.MULTILINE,
 )
 SCHEDULER = re.compile(r"^SIDEKIQ_QUEUES=.*-q scheduler\b", re.MULTILINE)
+# The unit of this collection, not that of the package.
+EXPORTER = "etc/systemd/system/prometheus-node-exporter.service"
 USERS = ("mastodon", "postgres", "redis", "www-data")
 
 
@@ -184,6 +190,7 @@ def look(root: Path) -> dict:
             },
             "nginx": {"installed": (root / "usr/sbin/nginx").exists()},
             "haproxy": {"installed": (root / "usr/sbin/haproxy").exists()},
+            "exporters": {"installed": (root / EXPORTER).exists()},
             "ruby": {
                 "installed": (root / "usr/bin/ruby").exists(),
                 "versions": sorted(path.parts[-3] for path in root.glob("opt/ruby/*/bin/ruby")),

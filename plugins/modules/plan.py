@@ -192,6 +192,23 @@ plan:
           description: How many connections at most; null where nothing limits them.
           type: int
           returned: always
+    metrics:
+      description: What the group C(metrics) collects; both lists are empty where the group has no host.
+      type: dict
+      returned: always
+      contains:
+        targets:
+          description:
+            - Each thing that is asked - C(job), C(host), C(address), C(port) and C(labels).
+            - A label whose name begins with two underscores says how to ask.
+          type: list
+          elements: dict
+          returned: always
+        planned:
+          description: The numbers of the plan that are held against what is collected - C(name), C(labels), C(value).
+          type: list
+          elements: dict
+          returned: always
     totals:
       description: Sums over the fleet, such as C(database_clients), C(pool_size) and C(sidekiq_threads).
       type: dict

@@ -13,12 +13,12 @@ author:
   - The fediops.mastodon contributors (@fediops)
 description:
   - In one call it reads all that the playbook C(status) needs of a host - files, what systemd says, and an answer of
-    each of PostgreSQL, PgBouncer and Redis where they are set up. It changes nothing and judges nothing;
+    each of PostgreSQL, PgBouncer, Redis and Alertmanager where they are set up. It changes nothing and judges nothing;
     M(fediops.mastodon.fleet_status) does.
   - What does not answer is told as C(error) in its place, and hides nothing else.
 options:
   timeout_seconds:
-    description: How long to wait for each of PostgreSQL, PgBouncer and Redis.
+    description: How long to wait for each of PostgreSQL, PgBouncer, Redis and Alertmanager.
     type: int
     default: 3
 attributes:
@@ -121,6 +121,20 @@ sidekiq:
   description: Where the queues are in the Redis of this host, what M(fediops.mastodon.sidekiq_state) returns.
   returned: success
   type: dict
+alerts:
+  description:
+    - What Alertmanager tells of the fleet - C(firing), the alerts that fire and that nobody silenced, oldest first;
+      nothing where it is not set up.
+  returned: success
+  type: dict
+  sample:
+    firing:
+      - name: DiskLow
+        severity: warning
+        instance: db1
+        since: "2026-11-28T12:00:00.000Z"
+        summary: db1 has 9 GB left
+        runbook: https://example.org/docs/runbooks/DiskLow.md
 """
 
 import contextlib
@@ -130,6 +144,7 @@ import json
 import os
 import socket
 import time
+import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fediops.mastodon.plugins.module_utils.drained import closed_ports
@@ -140,19 +155,22 @@ from ansible_collections.fediops.mastodon.plugins.module_utils.sidekiq import re
 PATTERNS = (
     "nginx.service", "mastodon-web.service", "mastodon-web.socket", "mastodon-streaming@*.service",
     "mastodon-sidekiq@*.service", "pgbouncer.service", "haproxy.service", "postgresql@*.service",
-    "fediops-replica-health.socket", "redis-server.service", "certbot.timer",
+    "fediops-replica-health.socket", "redis-server.service", "certbot.timer", "prometheus-*-exporter.service",
+    "mastodon-prometheus-exporter.service", "prometheus.service", "prometheus-alertmanager.service",
 )  # fmt: skip
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "NRestarts", "Result", "StatusText", "MainPID",
     "StateChangeTimestampMonotonic",
 )  # fmt: skip
-PACKAGES = ("nginx", "haproxy", "pgbouncer", "postgresql-[0-9]*", "redis-server")
+PACKAGES = ("nginx", "haproxy", "pgbouncer", "postgresql-[0-9]*", "redis-server", "prometheus")
 # Where data, releases, logs and caches are; several of them may be on one file system.
 FOLDERS = (
-    "/", "/boot", "/opt/mastodon", "/var/cache/nginx", "/var/lib/mastodon", "/var/lib/postgresql", "/var/lib/redis",
-    "/var/log",
+    "/", "/boot", "/opt/mastodon", "/var/cache/nginx", "/var/lib/mastodon", "/var/lib/postgresql",
+    "/var/lib/prometheus", "/var/lib/redis", "/var/log",
 )  # fmt: skip
 CERTIFICATES = ("/etc/ssl/mastodon/fullchain.pem", "/etc/ssl/mastodon/internal.pem")
+ALERTMANAGER = "/etc/systemd/system/prometheus-alertmanager.service.d/fediops.conf"
+ALERTS = "http://127.0.0.1:9093/alertmanager/api/v2/alerts?active=true&silenced=false&inhibited=false"
 REDIS_SOCKET = "/run/redis/redis-server.sock"
 REDIS_NUMBERS = ("used_memory", "maxmemory", "connected_clients", "maxclients", "loading", "aof_enabled")
 REDIS_TEXTS = ("role", "maxmemory_policy", "master_link_status", "aof_last_write_status", "rdb_last_bgsave_status")
@@ -350,6 +368,32 @@ def information(text: str) -> dict:
     }
 
 
+def alerts(module: AnsibleModule) -> dict | None:
+    """Return the alerts that fire and that nobody silenced, or nothing where Alertmanager is not set up."""
+    if not os.path.exists(ALERTMANAGER):
+        return None
+    # Not by a proxy of the host's environment: it would look on its own loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(ALERTS, timeout=module.params["timeout_seconds"]) as answer:
+        return firing(json.load(answer))
+
+
+def firing(found: list[dict]) -> dict:
+    """Return what counts of the alerts that Alertmanager tells, oldest first."""
+    told = [
+        {
+            "name": alert["labels"]["alertname"],
+            "severity": alert["labels"].get("severity", "warning"),
+            "instance": alert["labels"].get("instance", ""),
+            "since": alert["startsAt"],
+            "summary": alert["annotations"].get("summary", ""),
+            "runbook": alert["annotations"].get("runbook", ""),
+        }
+        for alert in found
+    ]
+    return {"firing": sorted(told, key=lambda alert: (alert["since"], alert["name"], alert["instance"]))}
+
+
 def certificates() -> dict[str, str]:
     """Return the certificates that the host shows, as PEM without what follows the first, by path."""
     found = {}
@@ -392,6 +436,7 @@ def look(module: AnsibleModule) -> dict:
         "pgbouncer": told(pgbouncer, module),
         "redis": of_redis if isinstance(of_redis, dict) else of_redis[0],
         "sidekiq": None if isinstance(of_redis, dict) else of_redis[1],
+        "alerts": told(alerts, module),
     }
 
 

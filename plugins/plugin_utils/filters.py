@@ -12,6 +12,7 @@ from ansible.module_utils.datatag import native_type_name
 _KINDS: dict[str, Callable[[object], bool]] = {
     "text": lambda value: isinstance(value, str),
     "a whole number": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "a number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
     "a list": lambda value: isinstance(value, Sequence) and not isinstance(value, (str, bytes)),
     "a mapping": lambda value: isinstance(value, Mapping),
     "a mapping or null": lambda value: value is None or isinstance(value, Mapping),

@@ -147,6 +147,7 @@ _MAKERS: dict[str, Callable[[Made], str]] = {
     "mastodon_vapid_public_key": _vapid_public_key,
     "mastodon_ca_private_key": _ca_private_key,
     "mastodon_ca_certificate": _ca_certificate,
+    "mastodon_metrics_password": _password,
 }
 
 _HALVES = {
@@ -155,3 +156,5 @@ _HALVES = {
 }
 
 NAMES = tuple(_MAKERS)
+# Nothing of an instance was made with these: they may be made where one lives already.
+REPLACEABLE = ("mastodon_metrics_password",)

@@ -77,6 +77,7 @@ def is_for(folder, found):
     fits = {
         "single_box": "all" not in several,
         "acme": "all" not in several,
+        "metrics": "metrics" in found,
         "split_tier": "all" in several and found.keys() >= REPLICATED,
         "wide": several >= {"nginx", "postgres_replica", "pgbouncer"} and found.keys() >= REDIS_PARTS,
     }

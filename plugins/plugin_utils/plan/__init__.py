@@ -20,6 +20,7 @@ from .demand import findings as demand_findings
 from .flows import flows
 from .history import poolers_in, served_in
 from .inventory import members_of, read_inventory
+from .metrics import metrics
 from .model import Finding, Fleet, Host, HostPlan, Plan
 from .silence import silence
 from .sizes import sizes
@@ -110,6 +111,7 @@ def compute(fleet: Fleet, coefficients: Coefficients | None = None) -> Plan:
         leaving={name: everywhere[name] for name in leaving},
         findings=(*findings, *demand_findings(demand)),
         flows=found,
+        metrics=metrics(fleet, hosts),
         totals=totals,
         demand=demand.as_mapping() if demand else None,
         builder=endpoints.builder(fleet),

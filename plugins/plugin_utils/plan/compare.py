@@ -53,6 +53,7 @@ _LISTS = ("firewall", "postgres.clients")
 # Where a host goes that no service reads.
 _OF_RUNS = ("releases",)
 _APPLICATION = ("web", "streaming", "sidekiq")
+_RUBY = ("web", "sidekiq")
 # Strongest first: of several effects on a service only one happens.
 _EFFECTS = ("start", "stop", "restart", "reload")
 _NOT_COMPARED = ("memory", "reasons")
@@ -324,6 +325,9 @@ def _effect(path: str, before: str | None, after: str | None, new: Mapping[str, 
     key = path.rpartition(".")[2]
     if part == "endpoints":
         return _endpoint_effect(rest, new)
+    if path == "exporters.mastodon":
+        # Puma and Sidekiq report to it, or to nobody, from their start.
+        return tuple(COMPONENTS[part] for part in _RUBY if part in new), "restart"
     if path in _UNNOTICED or part not in COMPONENTS:
         return (), ""
     service = COMPONENTS[part]

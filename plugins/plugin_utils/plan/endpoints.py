@@ -2,7 +2,7 @@
 """Who reaches whom where: binds, and for each host the addresses and ports of what it uses.
 
 Data components listen on loopback always, and on the address of their host where a neighbour uses them. Puma and
-streaming listen in one place: loopback where nginx is nowhere else, or where HAProxy ends the TLS before them.
+streaming listen in one place: loopback where nobody else reaches them, or where HAProxy ends the TLS before them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ _PRIVATE = tuple(
 def edge_bind(fleet: Fleet, host: Host) -> str:
     """Where Puma and streaming of a host listen for nginx, or for HAProxy before them."""
     return LOOPBACK if ends_tls(fleet, host) or _alone(fleet, host, "nginx") else host.address
+
+
+def streaming_bind(fleet: Fleet, host: Host) -> str:
+    """Where streaming of a host listens: as Puma does, and for a metrics host elsewhere, which asks it itself."""
+    asked = not ends_tls(fleet, host) and not _alone(fleet, host, "metrics")
+    return host.address if asked else edge_bind(fleet, host)
 
 
 def postgres_binds(fleet: Fleet, host: Host) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .model import Host
+from .model import Host, Reasons
 
 # The ports that the exporters have from their makers; Puma and Sidekiq of a host share one.
-NODE = 9100
+_NODE = ("node", 9100)
 _OF_TIERS = {
     "postgres": ("postgres", 9187),
     "pgbouncer": ("pgbouncer", 9127),
@@ -19,8 +19,16 @@ _OF_TIERS = {
 }
 
 
+def of(host: Host) -> dict[str, int]:
+    """The exporters of a host, each with its port; streaming exports on its own ports."""
+    return dict([_NODE, *sorted({_OF_TIERS[tier] for tier in host.tiers if tier in _OF_TIERS})])
+
+
+def why(host: Host) -> Reasons:
+    """Why the exporters of a host have the ports that they have."""
+    return {f"exporters.{name}": f"{port} = what its makers gave it" for name, port in of(host).items()}
+
+
 def ports(host: Host) -> Iterator[tuple[str, int]]:
-    """Name and port of each exporter of a host; streaming exports on its own ports."""
-    yield "node exporter", NODE
-    found = {_OF_TIERS[tier] for tier in host.tiers if tier in _OF_TIERS}
-    yield from ((f"{name} exporter", port) for name, port in sorted(found))
+    """Name and port of each exporter of a host."""
+    yield from ((f"{name} exporter", port) for name, port in of(host).items())

@@ -133,13 +133,16 @@ def _replication(fleet: Fleet) -> Iterator[Flow]:
 
 
 def _monitoring(fleet: Fleet, hosts: Mapping[str, HostPlan]) -> Iterator[Flow]:
-    """From the metrics host to what every host exports; streaming does so on its own ports."""
+    """From the metrics host to what every host exports, streaming on its own ports; and to every edge."""
     for metrics in fleet.running("metrics"):
         for name, plan in hosts.items():
             streaming = plan.streaming.processes if plan.streaming else ()
             listening = [*exporters.ports(plan.host), *(("streaming", process.port) for process in streaming)]
             for what, port in listening:
                 yield _flow(metrics.name, name, port, f"metrics -> {what}", "metrics, collected every few seconds")
+            if plan.nginx:
+                purpose = "whether the edge answers, and how long its certificate holds"
+                yield _flow(metrics.name, name, 443, "metrics -> nginx", purpose)
 
 
 def _behind(end: Mapping[str, Any], plan: HostPlan, by_address: Mapping[str, str]) -> str:

@@ -351,7 +351,11 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlan:
-    """Every size of one host; a component that does not run there is None. firewall: what may come in, by the flows."""
+    """Every size of one host; a component that does not run there is None.
+
+    firewall: what may come in, by the flows. exporters: what says how the host is doing, each with its port; none where
+    nobody collects it.
+    """
 
     host: Host
     endpoints: Mapping[str, Any]
@@ -366,6 +370,7 @@ class HostPlan:
     redis: Redis | None = None
     nginx: Nginx | None = None
     firewall: tuple[Opening, ...] = ()
+    exporters: Mapping[str, int] = field(default_factory=dict)
     reasons: Reasons = field(default_factory=dict)
 
     def as_mapping(self) -> dict[str, Any]:
@@ -387,6 +392,7 @@ class HostPlan:
             "endpoints": _plain(self.endpoints),
             **sizes,
             "firewall": _plain(self.firewall),
+            **({"exporters": dict(self.exporters)} if self.exporters else {}),
             "kernel": _plain(self.kernel),
             "memory": _plain(self.memory),
             "reasons": dict(self.reasons),
@@ -407,6 +413,34 @@ class Flow:
     what: str
     purpose: str
     pool: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One thing that the metrics host collects from. host: by which its numbers are told apart, beside the labels."""
+
+    job: str
+    host: str
+    address: str
+    port: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One number of the plan by the name and the labels that it has among what is collected."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What the metrics host collects, and what it holds that against; both empty where there is none."""
+
+    targets: tuple[Target, ...] = ()
+    planned: tuple[Planned, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -443,6 +477,7 @@ class Plan:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     builder: str | None = None
     flows: tuple[Flow, ...] = ()
+    metrics: Metrics = field(default_factory=Metrics)
     totals: Totals | None = None
     demand: Mapping[str, Any] | None = None
 
@@ -465,7 +500,7 @@ class Plan:
         """The plan as plain data.
 
         {hosts: {name: sizes}, leaving: {name: sizes}, groups: {group: [names]}, builder: name, findings, table: text,
-        flows, totals, demand}
+        flows, metrics: {targets, planned}, totals, demand}
         """
         hosts = {name: host.as_mapping() for name, host in self.hosts.items()}
         return {
@@ -476,6 +511,7 @@ class Plan:
             "findings": [finding.as_mapping() for finding in self.findings],
             "table": table(hosts),
             "flows": _plain(self.flows),
+            "metrics": _plain(self.metrics),
             "totals": _plain(self.totals) or {},
             "demand": _plain(self.demand),
         }

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import endpoints
+from . import endpoints, exporters
 from .coefficients import Coefficients
 from .components import haproxy, kernel, memory, nginx, pgbouncer, postgres, puma, redis, sidekiq, streaming
 from .model import (
@@ -96,6 +96,9 @@ def sizes(fleet: Fleet, c: Coefficients) -> tuple[dict[str, HostPlan], Totals]:
         )
         reasons = {path: reason for dummy, why in parts.values() for path, reason in why.items()}
         sized = {component: part for component, (part, dummy) in parts.items()}
+        if fleet.monitored:
+            sized["exporters"] = exporters.of(host)
+            reasons |= exporters.why(host)
         plans[name] = HostPlan(host=host, endpoints=routes.of_host(host), reasons=reasons, **sized)
     return plans, _totals(fleet, app, poolers)
 
@@ -103,8 +106,10 @@ def sizes(fleet: Fleet, c: Coefficients) -> tuple[dict[str, HostPlan], Totals]:
 def _application(fleet: Fleet, c: Coefficients) -> _Application:
     shares = _shares(fleet, c)
     slots = _slots(fleet, {name: share.processes for name, share in shares.items()})
-    bind = {host.name: endpoints.edge_bind(fleet, host) for host in fleet.hosts}
-    webs = {host.name: puma.size(host, shares[host.name], bind[host.name], c) for host in fleet.running("web")}
+    webs = {
+        host.name: puma.size(host, shares[host.name], endpoints.edge_bind(fleet, host), c)
+        for host in fleet.running("web")
+    }
     sidekiqs = {
         host.name: sidekiq.size(host, slots[host.name], shares[host.name], c) for host in fleet.running("sidekiq")
     }
@@ -112,7 +117,7 @@ def _application(fleet: Fleet, c: Coefficients) -> _Application:
     sidekiq_threads = sum(process.concurrency for part, dummy in sidekiqs.values() for process in part.processes)
     ruby_clients = puma_threads + sidekiq_threads
     streamings = {
-        host.name: streaming.size(fleet, host, shares[host.name], bind[host.name], c)
+        host.name: streaming.size(fleet, host, shares[host.name], endpoints.streaming_bind(fleet, host), c)
         for host in fleet.running("streaming")
     }
     return _Application(

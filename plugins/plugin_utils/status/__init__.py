@@ -25,7 +25,7 @@ def fleet_status(
     thresholds: Thresholds | None = None,
     refusal: str = "",
 ) -> dict[str, Any]:
-    """How the hosts are, as plain data: {state, findings, hosts, sidekiq, releases, text}; problems come first.
+    """How the hosts are, as plain data: {state, findings, hosts, sidekiq, releases, alerts, text}; problems come first.
 
     readings: what the module status returned, for each host that answered. plan: the plans of the hosts, by name. now:
     with a time zone. silent: why each of the others did not answer. refusal: why the inventory cannot be planned, so
@@ -36,7 +36,7 @@ def fleet_status(
         hosts.Host(name=name, reading=reading, plan=plan.get(name, {}), thresholds=limits, now=now)
         for name, reading in readings.items()
     ]
-    of_fleet = [what(answered) for what in (fleet.sidekiq, fleet.replication, fleet.release)]
+    of_fleet = [what(answered) for what in (fleet.sidekiq, fleet.replication, fleet.release, fleet.alerts)]
     found = sorted(
         chain(_unplanned(refusal), fleet.silent(silent), *map(hosts.judge, answered), *of_fleet),
         key=lambda finding: finding.severity != "problem",
@@ -49,6 +49,7 @@ def fleet_status(
         "hosts": {name: {"state": "silent"} for name in silent} | {host.name: _row(host, found) for host in answered},
         "sidekiq": state[1] if (state := fleet.sidekiq_state(answered)) else None,
         "releases": fleet.releases(answered),
+        "alerts": fleet.firing_alerts(answered),
         "text": "\n\n".join(filter(None, parts)),
     }
 

@@ -87,6 +87,37 @@ def _processes(host: Host, by_hostname: Mapping[str, int]) -> Iterator[Finding]:
         yield host.finding("problem", "sidekiq", message, _look("mastodon-sidekiq@*"))
 
 
+def firing_alerts(hosts: Sequence[Host]) -> list[Mapping[str, Any]] | None:
+    """What the Alertmanager of the fleet says fires, oldest first; None where nobody could tell."""
+    told = (host.reading["alerts"] for host in hosts if host.runs("metrics"))
+    return next((about["firing"] for about in told if about and "firing" in about), None)
+
+
+def alerts(hosts: Sequence[Host]) -> Iterator[Finding]:
+    """Alerts that fire, each with its page, and an Alertmanager that does not answer."""
+    names = {host.name for host in hosts}
+    for host in hosts:
+        told = host.reading["alerts"]
+        if not host.runs("metrics"):
+            continue
+        if told is None:
+            yield host.finding(
+                "problem", "metrics", "Alertmanager is planned here and not set up.", f"To set it up, {SITE}."
+            )
+        elif "error" in told:
+            message = f"Alertmanager does not answer: {told['error']}"
+            yield host.finding("warning", "metrics", message, _look("prometheus-alertmanager"))
+        else:
+            for alert in told["firing"]:
+                yield Finding(
+                    severity="problem" if alert["severity"] == "critical" else "warning",
+                    host=alert["instance"] if alert["instance"] in names else host.name,
+                    component="metrics",
+                    message=f"The alert {alert['name']} fires: {alert['summary']}.",
+                    advice=f"See {alert['runbook'] or 'docs/runbooks/' + alert['name'] + '.md'}",
+                )
+
+
 def replication(hosts: Sequence[Host]) -> Iterator[Finding]:
     """What the primary says of its replicas, and of what it keeps for them."""
     primary = next((host for host in hosts if host.plan.get("postgres", {}).get("role") == "primary"), None)

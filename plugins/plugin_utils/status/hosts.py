@@ -17,6 +17,7 @@ from ..certificates import validity
 from ..plan.words import joined
 from .model import Finding, Severity, Thresholds
 
+EXPORTERS = "exporters"
 SITE = "run the playbook fediops.mastodon.site"
 _PUMA = re.compile(r"\{ (\d+)/(\d+) threads, (\d+) available, (\d+) backlog \}")
 _PUMA_WORKERS = re.compile(r"cluster: (\d+)/(\d+)")
@@ -51,7 +52,7 @@ class Host:
 
     def runs(self, component: str) -> bool:
         """Whether the plan has a component here."""
-        return component in self.plan
+        return component in self.plan or component in self.plan.get("host", {}).get("components", ())
 
 
 def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
@@ -75,6 +76,11 @@ def planned_units(plan: Mapping[str, Any]) -> dict[str, str]:
             units["fediops-replica-health.socket"] = "postgres"
     if "redis" in plan:
         units["redis-server.service"] = "redis"
+    for exporter in plan.get("exporters", {}):
+        first = "mastodon-prometheus" if exporter == "mastodon" else f"prometheus-{exporter}"
+        units[f"{first}-exporter.service"] = EXPORTERS
+    if "metrics" in plan.get("host", {}).get("components", ()):
+        units |= {"nginx.service": units.get("nginx.service", "metrics"), **dict.fromkeys(METRICS, "metrics")}
     return units
 
 
@@ -94,15 +100,17 @@ def units(host: Host) -> Iterator[Finding]:
         matching = [name for name in found if fnmatchcase(name, pattern)]
         known |= set(matching)
         if not matching:
-            yield host.finding("problem", component, f"{pattern} is not there.", f"To set it up, {SITE}.")
+            severity: Severity = "warning" if component in (EXPORTERS, "metrics") else "problem"
+            yield host.finding(severity, component, f"{pattern} is not there.", f"To set it up, {SITE}.")
         for name in matching:
             if name == SOCKET and found[name]["active"] == "inactive" and _runs(found.get(PUMA)):
                 message = "Puma listens by itself, because it had failed before."
                 yield host.finding("warning", component, message, "Its next restart lets systemd listen for it again.")
                 continue
             for finding in _unit(host, component, name, found[name]):
-                # Nobody notices it where nobody is sent.
-                yield replace(finding, severity="warning") if host.is_kept_from(component) else finding
+                # Nobody notices it where nobody is sent, or who only tells how others are doing.
+                unnoticed = component in (EXPORTERS, "metrics") or host.is_kept_from(component)
+                yield replace(finding, severity="warning") if unnoticed else finding
     for name, unit in found.items():
         if name in known:
             continue
@@ -120,6 +128,7 @@ def _runs(unit: Mapping[str, Any] | None) -> bool:
 
 
 PUMA, SOCKET = "mastodon-web.service", "mastodon-web.socket"
+METRICS = ("prometheus.service", "prometheus-alertmanager.service", "prometheus-blackbox-exporter.service")
 _PATTERNS = {"mastodon-sidekiq@*.service": "sidekiq", "mastodon-streaming@*.service": "streaming"}
 
 

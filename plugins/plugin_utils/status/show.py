@@ -121,9 +121,10 @@ def _runs(host: Host, processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "haproxy": lambda: _version(reading, "haproxy"),
         "postgres": lambda: _postgres(reading),
         "redis": lambda: _redis(reading, plan),
+        "metrics": lambda: _metrics(reading),
     }
     for component in COMPONENTS:
-        if component in lines and component in plan:
+        if component in lines and host.runs(component):
             yield f"{COMPONENTS[component]:<11}{lines[component]()}".rstrip()
 
 
@@ -176,3 +177,11 @@ def _redis(reading: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     most = f"/{told['maxmemory'] >> 20}" if told["maxmemory"] else ""
     memory = f"{told['used_memory'] >> 20}{most} MB"
     return f"{told['version']} {plan['redis']['role']}, {memory}, {told['connected_clients']} clients"
+
+
+def _metrics(reading: Mapping[str, Any]) -> str:
+    told = reading["alerts"]
+    if not told or "error" in told:
+        return "does not answer"
+    critical = sum(alert["severity"] == "critical" for alert in told["firing"])
+    return f"Prometheus {_version(reading, 'prometheus')}, {len(told['firing'])} alerts, {critical} of them critical"

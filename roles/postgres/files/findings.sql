@@ -39,6 +39,16 @@ SELECT 'missing', 'database' WHERE NOT pg_is_in_recovery() AND NOT EXISTS (
      AND pg_encoding_to_char(encoding) = 'UTF8'
      AND NOT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0))
 UNION ALL
+SELECT 'missing', 'monitoring' WHERE NOT pg_is_in_recovery() AND %(monitoring_role)s <> '' AND NOT EXISTS (
+  SELECT FROM pg_authid
+   WHERE rolname = %(monitoring_role)s
+     AND rolcanlogin
+     AND rolpassword IS NULL
+     AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
+     AND pg_has_role(oid, 'pg_monitor', 'USAGE')
+     AND EXISTS (SELECT FROM pg_database
+                  WHERE datname = %(database)s AND has_database_privilege(pg_authid.oid, pg_database.oid, 'CONNECT')))
+UNION ALL
 SELECT 'missing', 'replication' WHERE NOT pg_is_in_recovery() AND %(slots)s <> '' AND NOT EXISTS (
   SELECT FROM pg_authid
    WHERE rolname = %(replication_role)s

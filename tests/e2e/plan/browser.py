@@ -11,6 +11,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import websocket
 
@@ -81,11 +82,20 @@ class Tab:
 
     def open(self, path: Path) -> None:
         """Load a file and wait until it is there."""
-        self.call("Page.navigate", url=path.as_uri())
+        self.visit(path.as_uri())
+
+    def visit(self, address: str) -> None:
+        """Load an address, which may have a name and a password in it, and wait until it is there."""
+        self.call("Page.navigate", url=address)
+        parts = urlsplit(address)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self.wait(f"document.readyState === 'complete' && location.href === {json.dumps(shown)}", f"{shown} is loaded")
+
+    def wait(self, script: str, what: str) -> None:
+        """Wait until an expression of JavaScript is true; `what` says to a person what it means."""
         deadline = time.monotonic() + START_SECONDS
-        ready = f"document.readyState === 'complete' && location.href === {json.dumps(path.as_uri())}"
-        while not self.run(ready):
-            assert time.monotonic() < deadline, f"{path} did not load"
+        while not self.run(script):
+            assert time.monotonic() < deadline, f"not so within {START_SECONDS} s: {what}"
             time.sleep(0.05)
 
     def run(self, script: str):
@@ -120,10 +130,10 @@ class Tab:
 
 
 @contextmanager
-def browser(profile: Path):
+def browser(profile: Path, *switches: str):
     """A page of a Chromium that is ended with the block. profile: a new, empty folder."""
     started = subprocess.Popen(
-        [chromium(), *SWITCHES, f"--user-data-dir={profile}", "about:blank"],
+        [chromium(), *SWITCHES, *switches, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

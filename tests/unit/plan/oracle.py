@@ -375,7 +375,8 @@ def flows(plan: Mapping[str, Any], groups: Groups) -> set[tuple[str, str, int]]:
             expected.add((name, primary, 5432))
         if host.get("redis", {}).get("role") == "replica":
             expected.add((name, core, 6379))
-        expected |= {(metrics, name, port) for metrics in groups.get("metrics", ()) for port in _scraped(host)}
+        asked = _scraped(host) | ({443} if "nginx" in host else set())
+        expected |= {(metrics, name, port) for metrics in groups.get("metrics", ()) for port in asked}
     builder = _builder(groups)
     expected.add((builder, primary, 5432))
     released = {name for tier in ("web", "streaming", "sidekiq", "nginx") for name in groups[tier]}

@@ -119,7 +119,7 @@ def test_metrics_are_collected_from_what_each_host_runs(plan_fleet):
     for flow in flows(watched):
         if flow["from"] == "watch":
             ports.setdefault(flow["to"], set()).add(flow["port"])
-    assert ports["edge"] == {9100, 9113, 4000}
+    assert ports["edge"] == {9100, 9113, 4000, 443}
     assert ports["web1"] == {9100, 9394}
     assert ports["db1"] == {9100, 9187, 9127}
     assert ports["cache"] == {9100, 9121}

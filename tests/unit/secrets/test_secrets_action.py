@@ -107,6 +107,15 @@ def test_made_once_then_kept(inventory):
     assert [name for name, value in inventory.values.items() if value in told or value[:60] in told] == []
 
 
+def test_what_no_data_depend_on_is_made_beside_a_living_instance(inventory, made):
+    kept = {name: value for name, value in made.items() if name not in library.REPLACEABLE}
+    inventory.write(kept)
+    done = inventory.run(LIVING)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(inventory.values) == set(library.NAMES)
+    assert {name: value for name, value in inventory.values.items() if name in kept} == kept
+
+
 def test_check_mode_says_what_would_be_made_and_writes_nothing(inventory):
     checked = inventory.run(NEW, "--check")
     assert checked.returncode == 0

@@ -19,7 +19,7 @@ READING = {
     "hostname": "box", "uptime_seconds": 5, "reboot": None, "units": {}, "packages": {}, "release": None, "owed": [],
     "drained": [],
     "filesystems": {"/": {"size_mb": 100, "free_mb": 10, "used_percent": 90, "inodes_percent": 1}}, "certificates": {},
-    "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None,
+    "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None, "alerts": None,
 }  # fmt: skip
 AWAY = {"unreachable": True, "msg": "Failed to connect to the host via ssh: a warning\nssh: No route to host"}
 PLAN = {"box": {"host": {"name": "box"}}}

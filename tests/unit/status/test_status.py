@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 RELEASE, OLD = "v4.6.5-0123456789-abcdef", "v4.6.4-9876543210-abcdef"
-HOSTS = ("edge1", "web1", "streaming1", "worker1", "pool1", "db1", "db2", "redis1")
+HOSTS = ("edge1", "web1", "streaming1", "worker1", "pool1", "db1", "db2", "redis1", "watch1")
 GROUPS = {
     "nginx": ["edge1"], "web": ["web1"], "streaming": ["streaming1"], "sidekiq": ["worker1"], "pgbouncer": ["pool1"],
     "postgres": ["db1", "db2"], "postgres_primary": ["db1"], "postgres_replica": ["db2"],
-    "redis": ["redis1"], "redis_core": ["redis1"],
+    "redis": ["redis1"], "redis_core": ["redis1"], "metrics": ["watch1"],
 }  # fmt: skip
 PLAN = from_inventory(
     {
@@ -70,7 +70,7 @@ def reading(name):
         "release": RELEASE if application or "nginx" in plan else None,
         "filesystems": {"/": {"size_mb": 40960, "free_mb": 30720, "used_percent": 25, "inodes_percent": 3}},
         "units": {one: unit(folder=RELEASE if one.startswith("mastodon-") else "") for one in names},
-        "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None,
+        "postgres": None, "pgbouncer": None, "redis": None, "sidekiq": None, "alerts": None,
     }  # fmt: skip
     if "web" in plan:
         told["units"]["mastodon-web.service"]["text"] = puma()
@@ -100,6 +100,8 @@ def reading(name):
             "master_link_status": "", "aof_last_write_status": "ok", "rdb_last_bgsave_status": "ok",
         }  # fmt: skip
         told["sidekiq"] = sidekiq()
+    if "metrics" in plan["host"]["components"]:
+        told["alerts"] = {"firing": []}
     return told
 
 
@@ -154,6 +156,46 @@ def test_nothing_is_said_of_a_fleet_that_is_well(fleet):
     assert status["state"] == "ok"
     assert {host["state"] for host in status["hosts"].values()} == {"ok"}
     assert "All is well." in status["text"]
+
+
+def alert(**more):
+    return {
+        "name": "DiskLow", "severity": "warning", "instance": "db1", "since": "2026-11-28T11:00:00Z",
+        "summary": "db1 has 3 GB left", "runbook": "https://example.org/DiskLow.md",
+    } | more  # fmt: skip
+
+
+class TestAlerts:
+    @pytest.mark.parametrize(("severity", "told"), [("warning", "warning"), ("critical", "problem")])
+    def test_one_that_fires_is_told_of_on_its_host(self, fleet, severity, told):
+        fleet["watch1"]["alerts"]["firing"] = [alert(severity=severity)]
+        finding = only(fleet)
+        assert (finding["severity"], finding["host"]) == (told, "db1")
+        assert "DiskLow fires: db1 has 3 GB left" in finding["message"]
+        assert "https://example.org/DiskLow.md" in finding["advice"]
+        assert judged(fleet)["alerts"] == fleet["watch1"]["alerts"]["firing"]
+
+    def test_one_of_no_host_is_told_of_by_the_metrics_host(self, fleet):
+        fleet["watch1"]["alerts"]["firing"] = [alert(instance="", runbook="")]
+        finding = only(fleet)
+        assert finding["host"] == "watch1"
+        assert "docs/runbooks/DiskLow.md" in finding["advice"]
+
+    def test_alertmanager_that_is_silent_or_missing_is_told_of(self, fleet):
+        fleet["watch1"]["alerts"] = {"error": "Connection refused"}
+        assert "Alertmanager does not answer: Connection refused" in only(fleet)["message"]
+        assert judged(fleet)["alerts"] is None
+        fleet["watch1"]["alerts"] = None
+        assert "not set up" in only(fleet)["message"]
+
+    def test_without_a_metrics_host_nobody_can_tell(self, fleet):
+        del fleet["watch1"]
+        assert judged(fleet)["alerts"] is None
+
+    @pytest.mark.parametrize("unit_name", ["prometheus.service", "prometheus-alertmanager.service", "nginx.service"])
+    def test_its_units_must_run(self, fleet, unit_name):
+        put(fleet, ("watch1", "units", unit_name, "active"), "inactive")
+        assert f"{unit_name} is stopped" in only(fleet)["message"]
 
 
 WEB, SOCKET = ("web1", "units", "mastodon-web.service"), ("web1", "units", "mastodon-web.socket")
@@ -265,6 +307,17 @@ def test_what_is_stopped_where_nobody_is_sent_is_no_problem(fleet, unit_path, po
     findings = judged(fleet)["findings"]
     assert {found["severity"] for found in findings} == severities
     assert len(findings) == 2
+
+
+def test_an_exporter_that_is_away_is_a_warning(fleet):
+    del fleet["web1"]["units"]["prometheus-node-exporter.service"]
+    fleet["web1"]["units"]["mastodon-prometheus-exporter.service"] = unit(active="failed")
+    findings = judged(fleet)["findings"]
+    assert {found["severity"] for found in findings} == {"warning"}
+    assert {found["message"].split()[0] for found in findings} == {
+        "prometheus-node-exporter.service",
+        "mastodon-prometheus-exporter.service",
+    }
 
 
 def test_a_process_that_is_not_planned_is_noticed(fleet):

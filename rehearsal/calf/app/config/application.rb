@@ -21,6 +21,7 @@ Bundler.require(*Rails.groups)
 require_relative "../lib/calf/version"
 require_relative "../lib/calf/settings"
 require_relative "../lib/calf/media_store"
+require_relative "../lib/calf/metrics"
 require_relative "../lib/calf/forwarded_guard"
 require_relative "../lib/calf/rate_limit_headers"
 
@@ -49,6 +50,7 @@ module Calf
     config.host_authorization = { exclude: ->(request) { request.path == "/health" } }
     config.action_dispatch.trusted_proxies = Settings.trusted_proxies
     config.action_dispatch.default_headers.merge!("Referrer-Policy" => "same-origin", "X-Frame-Options" => "DENY")
+    config.middleware.unshift Metrics::Middleware if Metrics.enabled?
     config.middleware.insert_after ActionDispatch::DebugExceptions, ForwardedGuard
 
     config.cache_store = :redis_cache_store, {

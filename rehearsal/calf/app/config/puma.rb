@@ -17,4 +17,20 @@ else
 end
 set_remote_address proxy_protocol: :v1 if ENV["PROXY_PROTO_V1"] == "true"
 
+if ENV["MASTODON_PROMETHEUS_EXPORTER_ENABLED"] == "true"
+  require_relative "../lib/calf/metrics"
+
+  # Each worker tells of itself, and the master, once, of all of them. Without workers nobody is told.
+  on_worker_boot do
+    Calf::Metrics.report_again("web") { Calf::Metrics.process("web") + Calf::Metrics.connection_pools("puma") }
+  end
+  reporting = false
+  after_worker_fork do
+    unless reporting
+      reporting = true
+      Calf::Metrics.report_again("puma") { Calf::Metrics.puma(Puma.stats_hash) }
+    end
+  end
+end
+
 plugin :tmp_restart

@@ -55,6 +55,7 @@ def test_an_empty_host_holds_nothing(tmp_path):
             "redis": {"installed": False, "data": False, "record": None},
             "nginx": {"installed": False},
             "haproxy": {"installed": False},
+            "exporters": {"installed": False},
             "ruby": {"installed": False, "versions": []},
         },
         "instance": None,

@@ -51,6 +51,18 @@ def test_pools_are_read_by_database():
     }  # fmt: skip
 
 
+def test_alerts_are_told_oldest_first():
+    young = {"labels": {"alertname": "DiskLow", "severity": "warning", "instance": "db1"}, "annotations": {},
+             "startsAt": "2026-11-28T12:00:00Z"}  # fmt: skip
+    old = {"labels": {"alertname": "QueueLate"}, "annotations": {"summary": "push waits", "runbook": "https://x/y.md"},
+           "startsAt": "2026-11-28T11:00:00Z"}  # fmt: skip
+    told = status.firing([young, old])["firing"]
+    assert [(it["name"], it["severity"], it["instance"]) for it in told] == [
+        ("QueueLate", "warning", ""), ("DiskLow", "warning", "db1"),
+    ]  # fmt: skip
+    assert (told[0]["summary"], told[0]["runbook"], told[1]["summary"]) == ("push waits", "https://x/y.md", "")
+
+
 def test_what_redis_does_not_tell_is_nothing():
     told = status.information(INFO)
     assert (told["version"], told["used_memory"], told["maxmemory"], told["role"]) == (

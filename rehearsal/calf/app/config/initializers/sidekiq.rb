@@ -2,6 +2,7 @@
 # frozen_string_literal: true
 
 require "calf/schedule"
+require "sidekiq/api"
 
 sidekiq_redis = { url: Calf::Settings.redis_url("SIDEKIQ_") }
 ready_file = ENV["MASTODON_SIDEKIQ_READY_FILENAME"].presence&.then { |name| Rails.root.join("tmp", name) }
@@ -9,6 +10,17 @@ ready_file = ENV["MASTODON_SIDEKIQ_READY_FILENAME"].presence&.then { |name| Rail
 Sidekiq.configure_server do |config|
   config.redis = sidekiq_redis
   schedule = Calf::Schedule.new(config[:schedule] || {})
+
+  if Calf::Metrics.enabled?
+    detailed = Calf::Metrics.detailed?("SIDEKIQ")
+    config.server_middleware { |chain| chain.add Calf::Metrics::SidekiqMiddleware } if detailed
+    config.on(:startup) do
+      Calf::Metrics.report_again("sidekiq") do
+        Calf::Metrics.process("sidekiq") + Calf::Metrics.connection_pools("sidekiq") + Calf::Metrics.sidekiq_process +
+          (detailed ? Calf::Metrics.sidekiq_queues(config.queues) + Calf::Metrics.sidekiq_stats : [])
+      end
+    end
+  end
 
   config.on(:startup) do
     schedule.start if config.queues.include?("scheduler")
