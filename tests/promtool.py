@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,9 +21,14 @@ def promtool() -> str:
     AssertionError says what to do where neither can be had.
     """
     unpacked = CACHE / "usr/bin/promtool"
-    path = shutil.which("promtool") or (str(unpacked) if unpacked.exists() else None)
+    path = shutil.which("promtool")
     if path is None and shutil.which("apt-get"):
-        _unpack()
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Several processes of pytest may want it at once.
+        with open(CACHE / "lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not unpacked.exists():
+                _unpack()
         path = str(unpacked) if unpacked.exists() else None
     assert path, "promtool is missing. On Debian it is downloaded where its archive can be reached; else install it."
     return path

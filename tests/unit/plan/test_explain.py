@@ -56,7 +56,9 @@ def test_the_reasons_repeat_the_numbers_in_force(plan_box):
 def test_the_plan_is_plain_data(plan_box):
     plan = plan_box(web_workers=3).as_mapping()
     assert json.loads(json.dumps(plan)) == plan
-    assert set(plan) == {"builder", "demand", "findings", "flows", "groups", "hosts", "leaving", "table", "totals"}
+    assert set(plan) == {
+        "builder", "demand", "findings", "flows", "groups", "hosts", "leaving", "metrics", "table", "totals",
+    }  # fmt: skip
 
 
 def test_the_table_shows_sizes_reasons_and_memory(plan_box):
