@@ -126,7 +126,9 @@ class TestTheTruth:
 
             def threads(host=host):
                 found = told("mastodon", host)
-                return [value for (name, *_), value in found.items() if name == "mastodon_sidekiq_process_concurrency"]
+                return [
+                    value for (name, *_labels), value in found.items() if name == "mastodon_sidekiq_process_concurrency"
+                ]
 
             planned = sorted(process["concurrency"] for process in processes)
             wait_until(
@@ -178,7 +180,7 @@ class TestTheTruth:
 def _puma(found):
     return {
         name.removeprefix("mastodon_"): value
-        for (name, *_), value in found.items()
+        for (name, *_labels), value in found.items()
         if name.startswith("mastodon_puma_")
     }
 
@@ -249,7 +251,7 @@ class TestAtNobodysCost:
 
             def vanished():
                 found = told("node", host.name)
-                return found and not [name for name, *_ in found if name.startswith("fediops_sidekiq_")]
+                return found and not [name for name, *_labels in found if name.startswith("fediops_sidekiq_")]
 
             wait_until(vanished, TEXTFILE_SECONDS, "no number of a queue")
         finally:

@@ -99,8 +99,7 @@ def test_a_pooler_restarts_and_nobody_notices(deployed, instance, whole_plan, pl
     again = restarted(before, starts(instance))
     seen = {**load.seen.record(), "most_connections": max(counted)}
     record("restarting", {"what": "pgbouncer", "restarted": again, **seen})
-    # Of streaming, whoever is connected connects anew; where there is one process, nobody is there until it is back, for
-    # two seconds.
+    # Of streaming, whoever is connected connects anew; where there is one process, nobody is there for two seconds.
     processes = whole_plan["totals"]["streaming_processes"]
     load.seen.assert_nobody_noticed(LISTENERS * processes, 4 * LISTENERS if processes == 1 else 0)
     assert again == [f"{unit} of {host}" for host, unit in before if unit.startswith(APPLICATION)]
