@@ -41,7 +41,7 @@ venv: $(RUNTIME) ## Make .venv with Ansible
 lint: $(TESTING) ## Check style, documentation and packaging
 	@tests/lint.sh
 
-unit: $(TESTING) ## Run the unit tests: no network, no Docker
+unit: $(TESTING) ## Run the unit tests: no Docker; promtool is fetched once, where it is missing
 	@.venv/bin/pytest tests/unit
 
 test: $(TESTING) ## Run everything: lint, unit tests, scenarios in containers
