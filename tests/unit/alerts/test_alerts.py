@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.alert_rules import alert_rules
-from collection_tree import ROOT, alert_groups
+from collection_tree import ROOT, alert_groups, load
 from promtool import promtool
 
 HERE = Path(__file__).parent
@@ -82,3 +82,9 @@ def test_what_is_not_tried_here_is_the_same_at_all_times(name):
 def test_nothing_is_invented_where_nothing_is_measured():
     text = (ROOT / "roles/metrics/vars/alerts.yml").read_text()
     assert re.findall(r"or\s+(?:on\s*\([^)]*\)\s*)?vector", text) == []
+
+
+def test_a_warning_is_silenced_by_what_is_critical_of_the_same_thing():
+    pairs = load(ROOT / "roles/metrics/vars/main.yml")["__metrics_louder"]
+    assert {ALERTS[critical]["severity"] for critical in pairs} == {"critical"}
+    assert {ALERTS[warning]["severity"] for warning in pairs.values()} == {"warning"}
