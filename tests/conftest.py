@@ -11,6 +11,9 @@ import pytest
 # pyproject.toml names .venv/collections; who keeps the environment elsewhere says so as he says it to Ansible.
 sys.path[:0] = [path for path in os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep) if path]
 
+# Of the tests of fleets, those that need none.
+WITHOUT_FLEET = ("tests/e2e/plan/", "tests/e2e/metrics/test_page.py")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
@@ -19,6 +22,6 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "fleets" if nodeid.startswith("tests/e2e/") and "/plan/" not in nodeid else nodeid
+            return "fleets" if nodeid.startswith("tests/e2e/") and not nodeid.startswith(WITHOUT_FLEET) else nodeid
 
     return Scheduling(config, log)
