@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
+import ssl
 import subprocess
 import time
 from urllib.parse import quote
@@ -187,6 +189,25 @@ def test_only_the_front_listens_to_others_and_only_to_those_it_knows(watch, inst
         alone = "nginx" not in watch.groups
         expected = {port for port in ports if port not in (80, 443) or alone}
         assert {port for port, answer in answers.items() if answer == "silent"} == expected, source
+
+
+def test_networks_that_are_named_reach_the_front(watch, deployed):
+    def asked():
+        return scan({watch.address: [FRONT_PORT]})[watch.address][FRONT_PORT]
+
+    only = ("--tags", "base,metrics", "--limit", watch.name)
+    here = watch.address.rpartition(".")[0] + ".1"
+    closed = asked()
+    deployed.site(*only, "-e", json.dumps({"metrics_allowed_cidrs": [f"{here}/32"]}))
+    try:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(watch.address, FRONT_PORT, timeout=20, context=context)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 401
+    finally:
+        deployed.site(*only)
+    assert asked() == closed
 
 
 def test_somebody_is_told_of_what_breaks_and_of_what_mends(watch, instance, fleet, hasty):
