@@ -37,7 +37,9 @@ def chromium() -> str:
     if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", *command], env=environment, capture_output=True, check=False)
+            # Meanwhile another process of pytest may have an engine for containers installed.
+            waiting = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *command]
+            subprocess.run(waiting, env=environment, capture_output=True, check=False)
         path = shutil.which("chromium")
     assert path, "Chromium is missing, and only root on Debian can have it installed: `apt-get install chromium`."
     return path
