@@ -28,12 +28,12 @@ HOSTS = {"worker3": {"groups": ["sidekiq/sidekiq_push"], "vcpus": 4, "memory_mb"
 VARIABLES = {"sidekiq_push": {"sidekiq_queues": ["push"]}}
 
 
-def measure(fleet: Fleet, folder: Path) -> dict:
+def measure(fleet: Fleet, folder: Path, options: list[str | Path]) -> dict:
     """Return the measurement, in seconds; `elsewhere` is what ran on the hosts that were there."""
     site, counts = CHECKOUT / "site.yml", folder / "counts.json"
     fleet.site("--tags", "base")
     build_seconds, _run = timed(fleet, site, counts)
-    Growth(fleet, folder).add(HOSTS, VARIABLES)
+    Growth(fleet, folder, options).add(HOSTS, VARIABLES)
     fleet.site("--tags", "base", "--limit", ",".join(HOSTS))
     growth_seconds, run = timed(fleet, site, counts)
     ran = Counter()
@@ -56,14 +56,19 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=CHECKOUT / ".rehearsal_growth", help="a folder to be made")
     parser.add_argument("--inventory", type=Path, default=CHECKOUT / "inventories/split_tier")
     parser.add_argument("--app", default="calf", help="what is installed, as for `make rehearse`")
+    parser.add_argument("--vars", type=Path, help="a file of variables for all hosts, as for rehearsal/fleet.py up")
+    parser.add_argument("--mount", action="append", default=[], help="SOURCE:TARGET, as for rehearsal/fleet.py up")
     arguments = parser.parse_args()
     if arguments.state.exists():
         sys.exit(f"{arguments.state} is there already, and only an empty one has a first build: name another.")
     fleet = Fleet(arguments.state)
+    options = ["--vars", arguments.vars] if arguments.vars else []
+    options += [word for mount in arguments.mount for word in ("--mount", mount)]
+    made_of = ["--inventory", arguments.inventory, "--app", arguments.app, "--https-port", "0"]
     try:
-        fleet.command("up", "--inventory", arguments.inventory, "--app", arguments.app, "--https-port", "0")
+        fleet.command("up", *made_of, *options)
         with tempfile.TemporaryDirectory() as name:
-            measured = record("growth", measure(fleet, Path(name)))
+            measured = record("growth", {"app": arguments.app, **measure(fleet, Path(name), options)})
     finally:
         fleet.command("down", "--keep-images")
     print(json.dumps(measured, indent=2))

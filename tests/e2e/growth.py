@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from e2e.fleet import Fleet, Run
@@ -17,10 +17,13 @@ SLOT_SECONDS = 30
 
 
 class Growth:
-    """The inventory of a fleet, copied into a folder, to which hosts are added."""
+    """The inventory of a fleet, copied into a folder, to which hosts are added.
 
-    def __init__(self, fleet: Fleet, folder: Path) -> None:
-        self.fleet, self.inventory = fleet, folder / "inventory"
+    `options` are those of `rehearsal/fleet.py up` with which the fleet was made, beyond its inventory.
+    """
+
+    def __init__(self, fleet: Fleet, folder: Path, options: Sequence[str | Path] = ()) -> None:
+        self.fleet, self.inventory, self._options = fleet, folder / "inventory", options
         self._made = json.loads((fleet.state / "fleet.json").read_text())
         shutil.copytree(self._made["source"], self.inventory)
 
@@ -79,4 +82,6 @@ class Growth:
         wait_until(is_gone, SLOT_SECONDS, f"no slot of {name}")
 
     def _up(self, inventory: Path) -> None:
-        self.fleet.command("up", "--inventory", inventory, "--app", self._made["app"], "--https-port", "0")
+        self.fleet.command(
+            "up", "--inventory", inventory, "--app", self._made["app"], "--https-port", "0", *self._options
+        )
