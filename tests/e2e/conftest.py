@@ -39,7 +39,10 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is for other fleets; one fleet comes after the other, and its empty hosts before it is filled."""
+    """Leave out what is for other fleets; one fleet comes after the other.
+
+    Of each first its empty hosts, before they are filled, and last the host that watches, which it gets then.
+    """
     scenarios = config.getoption("scenario")
     state = Fleet(state_folder(config))
     made = {name: groups(CHECKOUT / "inventories" / name) for name in scenarios}
@@ -50,9 +53,10 @@ def pytest_collection_modifyitems(config, items):
 
     def place(item):
         if not needs_fleet(item):
-            return "/e2e/" in str(item.path), -1, True
+            return "/e2e/" in str(item.path), -1, 0
         name = item.callspec.params["scenario"] if scenarios else None
-        return True, scenarios.index(name) if name else 0, not item.get_closest_marker("empty_host")
+        late = item.path.parent.name == "metrics"
+        return True, scenarios.index(name) if name else 0, 2 if late else not item.get_closest_marker("empty_host")
 
     def wanted(item):
         if item.get_closest_marker("by_name") and not any(item.path.name in str(name) for name in config.args):
@@ -60,7 +64,10 @@ def pytest_collection_modifyitems(config, items):
         if not needs_fleet(item):
             return True
         found = made[item.callspec.params["scenario"]] if scenarios else there
-        return (bool(scenarios) or not item.get_closest_marker("empty_host")) and is_for(item.path.parent.name, found)
+        folder = item.path.parent.name
+        if folder == "metrics" and scenarios:
+            return is_for("split_tier", found)
+        return (bool(scenarios) or not item.get_closest_marker("empty_host")) and is_for(folder, found)
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
     items[:] = sorted(filter(wanted, items), key=place)

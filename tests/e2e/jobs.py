@@ -29,13 +29,14 @@ class Inbox:
 
     def __init__(self, address: str, seconds: float = SLOW_SECONDS) -> None:
         self.came: Counter[str] = Counter()
+        self.seconds = seconds
         inbox = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 delivery = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 inbox.came[delivery["id"]] += 1
-                time.sleep(seconds)
+                time.sleep(inbox.seconds)
                 self.send_response(202)
                 self.end_headers()
 

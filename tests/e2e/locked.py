@@ -9,11 +9,11 @@ from e2e.instance import wait_until
 
 HELD_SECONDS = 60
 # Whoever reads a status waits for this, holding a connection; it ends by itself.
-HOLD = f"""
+HOLD = """
 BEGIN;
 LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE;
 SELECT 'held';
-SELECT pg_sleep({HELD_SECONDS});
+SELECT pg_sleep({});
 """
 # Replicas learn of a lock with the next transaction that is written.
 WRITE = "SELECT pg_logical_emit_message(true, 'test', '')"
@@ -21,10 +21,10 @@ LOCKED = "SELECT count(*) FROM pg_locks WHERE relation = 'statuses'::regclass AN
 
 
 @contextmanager
-def statuses_locked(instance):
+def statuses_locked(instance, seconds=HELD_SECONDS):
     """Lock the table that nearly everything reads, on replicas too, as PostgreSQL's own administrator."""
     holder = instance.primary.begin("runuser", "-u", "postgres", "--", "psql", "-XAtq", "mastodon_production")
-    holder.stdin.write(HOLD)
+    holder.stdin.write(HOLD.format(seconds))
     holder.stdin.close()
     assert holder.stdout.readline().strip() == "held"
     try:

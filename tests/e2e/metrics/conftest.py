@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The overview page, of a metrics host that is played or of a real one.
-
-With METRICS_ADDRESS (and METRICS_LOGIN=name:password) in the environment, the tests that break nothing look at that
-host, and every query of the dashboards is asked of its Prometheus.
-"""
+"""The metrics host of a fleet, which gets one where it has none; and an overview page, of one that is played or not."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -20,10 +15,14 @@ import pytest
 import yaml
 from ansible_collections.fediops.mastodon.plugins.plugin_utils import dashboards
 from e2e.fleet import CHECKOUT
+from e2e.growth import Growth
+from e2e.load import Load
 from e2e.plan.browser import browser
+from e2e.starts import starts
 
 from .front import Prometheus, front
 
+WATCH = {"watch1": {"groups": ["metrics"], "vcpus": 1, "memory_mb": 1024}}
 LOGIN = ("admin", "a password: of a test")
 SOURCE = yaml.safe_load((CHECKOUT / "roles/metrics/vars/dashboards.yml").read_text(encoding="utf-8"))[
     "metrics_dashboards"
@@ -56,6 +55,43 @@ class MetricsHost:
 
 
 @pytest.fixture(scope="session")
+def arrived(deployed, instance, tmp_path_factory):
+    """What was seen when the fleet got a host that watches, as a person adds one; None where it had one."""
+    if instance.hosts_of("metrics"):
+        return None
+    growth, before = Growth(deployed, tmp_path_factory.mktemp("metrics")), starts(instance)
+    growth.add(WATCH)
+    with Load(instance) as load:
+        deployed.site()
+    watched = growth.instance()
+    return {"load": load, "instance": watched, "before": before, "after": starts(watched)}
+
+
+@pytest.fixture(scope="session")
+def watched(arrived, instance):
+    """The instance with its metrics host."""
+    return arrived["instance"] if arrived else instance
+
+
+@pytest.fixture(scope="session")
+def watch(watched):
+    """The metrics host."""
+    return watched.host_of("metrics")
+
+
+@pytest.fixture(scope="session")
+def whole_plan(watched, deployed):
+    """The plan of the fleet with its metrics host."""
+    return json.loads((deployed.state / "plan.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def plan_of(whole_plan):
+    """The plan of a host, by its name."""
+    return whole_plan["hosts"].__getitem__
+
+
+@pytest.fixture(scope="session")
 def tab(tmp_path_factory):
     """A page of Chromium."""
     with browser(tmp_path_factory.mktemp("profile"), "--ignore-certificate-errors") as opened:
@@ -73,21 +109,6 @@ def played(prometheus):
     """A metrics host that is played."""
     with front(dashboards.overview_page(SOURCE, "social.example"), prometheus.answer, LOGIN) as address:
         yield MetricsHost(address, LOGIN)
-
-
-@pytest.fixture
-def live():
-    """A real metrics host."""
-    if not (address := os.environ.get("METRICS_ADDRESS")):
-        pytest.skip("needs a metrics host: METRICS_ADDRESS=https://… METRICS_LOGIN=name:password")
-    name, _colon, password = os.environ["METRICS_LOGIN"].partition(":")
-    return MetricsHost(address.rstrip("/") + "/", (name, password))
-
-
-@pytest.fixture
-def metrics_host(request):
-    """A real metrics host if one is named, else one that is played."""
-    return request.getfixturevalue("live" if os.environ.get("METRICS_ADDRESS") else "played")
 
 
 @pytest.fixture

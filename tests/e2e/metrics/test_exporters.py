@@ -26,13 +26,6 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @pytest.fixture(scope="module")
-def watch(instance):
-    """The metrics host."""
-    (host,) = instance.hosts_of("metrics")
-    return host
-
-
-@pytest.fixture(scope="module")
 def targets(whole_plan):
     """All that runs beside what it tells of: [{job, host, address, port, labels}]."""
     return [target for target in whole_plan["metrics"]["targets"] if target["job"] in (*EXPORTERS, "streaming")]
@@ -162,8 +155,8 @@ class TestTheTruth:
 
         wait_until(lambda: consumers() == dict(served), REPORT_SECONDS, f"those who listen are {dict(served)}")
 
-    def test_certificates_are_those_on_disk(self, told, hosts_of):
-        for host in hosts_of("nginx"):
+    def test_certificates_are_those_on_disk(self, told, watched):
+        for host in watched.hosts_of("nginx"):
             found = told("node", host.name)
             path = "/etc/ssl/mastodon/fullchain.pem"
             said = host.shell(f'date --date="$(openssl x509 -noout -enddate -in {path} | cut -d= -f2)" +%s')
@@ -186,35 +179,35 @@ def _puma(found):
 
 
 class TestToNobodyElse:
-    def test_only_the_metrics_host_is_let_in(self, instance, watch, targets):
+    def test_only_the_metrics_host_is_let_in(self, watched, watch, targets):
         ports = {}
         for target in targets:
             if target["job"] in EXPORTERS:
                 ports.setdefault(target["address"], set()).add(target["port"])
         # From this machine, and from every other host; a host reaches itself.
-        for source in (None, *instance.hosts.values()):
+        for source in (None, *watched.hosts.values()):
             others = {address: some for address, some in ports.items() if source is None or address != source.address}
             answers = {answer for found in scan(others, source).values() for answer in found.values()}
             assert answers <= ({"open"} if source and source.name == watch.name else {"silent"}), source
 
-    def test_no_password_is_seen(self, instance, fleet):
+    def test_no_password_is_seen(self, watched, fleet):
         secrets = {fleet.secrets()[f"mastodon_{name}_password"] for name in ("redis", "postgres")}
-        for host in instance.hosts.values():
+        for host in watched.hosts.values():
             seen = host.shell("ps -eo args; cat /etc/systemd/system/*exporter*; ls -lR /etc/fediops/exporters")
             assert not [secret for secret in secrets if secret in seen]
             assert host.run("runuser", "-u", "mastodon", "--", "ls", "/etc/fediops/exporters").status != 0
             assert host.run("runuser", "-u", "prometheus", "--", "ls", "/etc/fediops/exporters").status != 0
 
-    def test_the_role_of_the_exporter_reads_no_rows(self, hosts_of):
-        (primary,) = hosts_of("postgres_primary")
+    def test_the_role_of_the_exporter_reads_no_rows(self, watched):
+        (primary,) = watched.hosts_of("postgres_primary")
         psql = ["runuser", "-u", "prometheus", "--", "psql", "-d", "mastodon_production", "-c"]
         assert primary.run(*psql, "SELECT count(*) FROM pg_stat_activity").status == 0
         assert "permission denied" in primary.run(*psql, "SELECT * FROM users LIMIT 1").stderr
 
 
 class TestAtNobodysCost:
-    def test_each_is_confined(self, instance, targets):
-        for host in instance.hosts.values():
+    def test_each_is_confined(self, watched, targets):
+        for host in watched.hosts.values():
             units = [
                 "mastodon-prometheus-exporter"
                 if target["job"] == "mastodon"
@@ -229,8 +222,8 @@ class TestAtNobodysCost:
                 assert int(about["MemoryMax"]) <= 300 * 1024 * 1024
                 assert (about["Restart"], about["NoNewPrivileges"]) == ("always", "yes")
 
-    def test_one_that_is_killed_is_back(self, instance, told, hosts_with):
-        host = instance.hosts[hosts_with("redis")[0]]
+    def test_one_that_is_killed_is_back(self, watched, told, hosts_with):
+        host = watched.hosts[hosts_with("redis")[0]]
         unit = "prometheus-redis-exporter.service"
         killed = host.output("systemctl", "show", "--value", "--property=MainPID", unit)
         host.output("systemctl", "kill", "--signal=KILL", unit)
@@ -241,8 +234,8 @@ class TestAtNobodysCost:
         wait_until(another, BACK_SECONDS, "the exporter of Redis is there again")
         wait_until(lambda: told("redis", host.name).get(("redis_up",)) == 1, BACK_SECONDS, "and asks Redis again")
 
-    def test_numbers_of_queues_that_nobody_knows_vanish(self, instance, told, queue_host):
-        host = instance.hosts[queue_host]
+    def test_numbers_of_queues_that_nobody_knows_vanish(self, watched, told, queue_host):
+        host = watched.hosts[queue_host]
         host.output("systemctl", "stop", "redis-server.service")
         try:
             wait_until(

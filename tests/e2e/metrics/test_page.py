@@ -35,10 +35,8 @@ def read(tab, title: str) -> str:
     return tab.run(READ.format(title))
 
 
-@pytest.mark.parametrize("size", [PHONE, SCREEN], ids=["phone", "screen"])
-@pytest.mark.parametrize("name", NAMES)
-def test_no_panel_is_blank_and_no_page_scrolls_sideways(show, metrics_host, name, size):
-    tab = show(metrics_host, f"{name}/1h", WHOLE[size])
+def assert_whole(tab, host, name: str, size: tuple[int, int]) -> None:
+    """A dashboard in a window: each panel shows something, the page is as wide as the window, and asks nobody else."""
     shown = tab.run("""[...document.querySelectorAll('.panel')].map((each) => [each.querySelector('h3').textContent,
         each.querySelectorAll('.value, .plot .series, tbody td, .none').length > 0,
         each.querySelector('.trouble').hidden])""")
@@ -48,13 +46,31 @@ def test_no_panel_is_blank_and_no_page_scrolls_sideways(show, metrics_host, name
     assert tab.run(STATE).startswith("Up to date at ")
     assert tab.complaints == []
     assert {urlsplit(address).netloc.rpartition("@")[2] for address in tab.requests if address != "about:blank"} == {
-        urlsplit(metrics_host.address).netloc
+        urlsplit(host.address).netloc
     }
 
 
+def keep_pictures(show, host, name: str, folder: Path) -> None:
+    """For people: what it looks like cannot be asserted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for look, size, scheme in (("phone", PHONE, "light"), ("light", SCREEN, "light"), ("dark", SCREEN, "dark")):
+        tab = show(host, f"{name}/1h", WHOLE[size])
+        tab.prefer(scheme)
+        path = folder / f"{name}-{look}.png"
+        tab.size(size[0], int(tab.run("document.body.scrollHeight")))
+        tab.picture(path)
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("size", [PHONE, SCREEN], ids=["phone", "screen"])
 @pytest.mark.parametrize("name", NAMES)
-def test_text_stays_inside_its_panel(show, metrics_host, name):
-    tab = show(metrics_host, f"{name}/7d", WHOLE[PHONE])
+def test_no_panel_is_blank_and_no_page_scrolls_sideways(show, played, name, size):
+    assert_whole(show(played, f"{name}/1h", WHOLE[size]), played, name, size)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_stays_inside_its_panel(show, played, name):
+    tab = show(played, f"{name}/7d", WHOLE[PHONE])
     outside = tab.run("""[...document.querySelectorAll('.panel')].flatMap((panel) => {
         const {left, right} = panel.getBoundingClientRect();
         return [...panel.querySelectorAll('*')].filter((each) => each.getClientRects().length
@@ -285,14 +301,5 @@ def test_text_and_lines_stand_out_from_what_is_behind_them(show, played, scheme)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_of_it_are_kept(show, metrics_host, request, name):
-    """For people: what it looks like cannot be asserted."""
-    folder = Path(request.config.rootpath) / ".cache/overview_page"
-    folder.mkdir(parents=True, exist_ok=True)
-    for look, size, scheme in (("phone", PHONE, "light"), ("light", SCREEN, "light"), ("dark", SCREEN, "dark")):
-        tab = show(metrics_host, f"{name}/1h", WHOLE[size])
-        tab.prefer(scheme)
-        path = folder / f"{name}-{look}.png"
-        tab.size(size[0], int(tab.run("document.body.scrollHeight")))
-        tab.picture(path)
-        assert path.read_bytes().startswith(b"\x89PNG")
+def test_pictures_of_it_are_kept(show, played, request, name):
+    keep_pictures(show, played, name, Path(request.config.rootpath) / ".cache/overview_page")

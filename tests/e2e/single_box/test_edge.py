@@ -136,7 +136,9 @@ class TestLimits:
 
 class TestWhatIsKept:
     def test_metrics_of_streaming_are_not_for_the_world(self, edge, host):
-        fetch = "import urllib.request as request; print(request.urlopen('http://127.0.0.1:4000/metrics').read().decode())"
+        fetch = (
+            "import urllib.request as request; print(request.urlopen('http://127.0.0.1:4000/metrics').read().decode())"
+        )
         inside = host.check_output("python3 -c %s", fetch)
         assert "connected_clients" in inside
         for path in ("/metrics", "/api/v1/streaming/metrics", "/api/v1/streaming/../../../metrics"):

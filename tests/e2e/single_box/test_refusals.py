@@ -32,7 +32,7 @@ def test_is_refused(run_site, box, name):
 
 def test_a_system_that_is_not_supported_is_refused(run_site, host):
     system = "/usr/lib/os-release"
-    host.check_output(f"sed -i.kept 's/13 (trixie)/12 (bookworm)/; s/\"13\"/\"12\"/' {system}")
+    host.check_output(f'sed -i.kept \'s/13 (trixie)/12 (bookworm)/; s/"13"/"12"/\' {system}')
     try:
         run = run_site(check=False)
     finally:

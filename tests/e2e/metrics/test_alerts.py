@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Things go wrong, each by its own cause: somebody is told by mail, once, and told again when they are mended.
+
+The rules are those that everybody gets; only how long something must last is scaled, and how often Prometheus looks.
+What was seen is added to tests/results/alerts.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+from bench.record import record
+from e2e.instance import Instance, wait_until
+from e2e.status.test_status import ROW
+
+from . import faults
+from .watching import IN_HASTE, SECONDS, about, alerts, all_targets_up, firing, mails, query
+
+# Puma reports every half minute, and a unit that starts again and again is looked at for five minutes.
+TOLD_SECONDS, OVER_SECONDS, QUIET_SECONDS = 260, 300, 60
+SUBJECTS = ("FIRING critical", "FIRING warning")
+
+Causes = list[Callable[[], AbstractContextManager]]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What goes wrong at once, {alert: of what}: of these somebody is told, of the quiet ones by a louder one."""
+
+    name: str
+    causes: Callable[[Instance, Callable[[str], dict]], Causes]
+    told: dict[str, str]
+    quiet: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Seen:
+    """Seconds from the cause to when Alertmanager knew and a mail came, and from the repair to when both were over."""
+
+    known: float | None = None
+    mailed: float | None = None
+    ended: float | None = None
+    told_of_end: float | None = None
+
+
+def many_things(watched, plan_of):
+    """Work piles up; meanwhile a host is away, a disk is full, and a replica, streaming and an exporter do not run."""
+    hosts, web = watched.hosts, plan_of("web1")["web"]
+    pushing = sum(
+        process["concurrency"]
+        for host in watched.hosts_of("sidekiq")
+        for process in plan_of(host.name)["sidekiq"]["processes"]
+        if "push" in {entry.split(",")[0] for entry in process["queues"]}
+    )
+    return [
+        lambda: faults.slow_neighbour(watched, pushing),
+        lambda: faults.locked_table(watched, {hosts["web1"]: max(1, web["workers"]) * web["threads"]}),
+        lambda: faults.stopped(hosts["worker1"], "mastodon-sidekiq@*.service"),
+        lambda: faults.full_disk(hosts["worker1"]),
+        lambda: faults.certificate_near_its_end(hosts["edge1"]),
+        lambda: faults.stopped(hosts["db2"], "postgresql@*.service"),
+        lambda: faults.away(hosts["web2"]),
+        lambda: faults.broken(hosts["edge1"], "prometheus-nginx-exporter.service"),
+        lambda: faults.stopped(hosts["streaming1"], "mastodon-streaming@*.service"),
+    ]
+
+
+def limits(watched, _plan_of):
+    """Redis has no memory and no disk, PostgreSQL no connections; a replica lags, and Puma is smaller than planned."""
+    hosts = watched.hosts
+    return [
+        lambda: faults.fewer_workers(hosts["web2"]),
+        lambda: faults.stopped(hosts["web1"], "mastodon-prometheus-exporter.service"),
+        lambda: faults.replay_paused(hosts["db2"], hosts["db1"]),
+        lambda: faults.redis_nearly_full(watched),
+        lambda: faults.redis_cannot_save(watched),
+        lambda: faults.many_connections(hosts["db1"]),
+    ]
+
+
+def nothing_works(watched, _plan_of):
+    """The primary, the pooler and Redis stand still, and so does the edge."""
+    hosts = watched.hosts
+    return [
+        lambda: faults.stopped(hosts["db1"], "postgresql@*.service"),
+        lambda: faults.stopped(hosts["redis1"], "redis-server.service"),
+        lambda: faults.stopped(hosts["pool1"], "pgbouncer.service"),
+        lambda: faults.stopped(hosts["edge1"], "nginx.service"),
+    ]
+
+
+WAVES = (
+    Wave(
+        "many things",
+        many_things,
+        told={
+            "PumaSaturated": "web1",
+            "PoolClientsWaitLong": "pool1",
+            "QueueVeryLate": "push",
+            "QueueUnserved": "default",
+            "DiskFull": "worker1",
+            "CertificateExpires": "edge1",
+            "ReplicaGone": "db1",
+            "HostDown": "web2",
+            "TargetDown": "edge1",
+            "UnitFailed": "edge1",
+            "StreamingDown": "",
+        },
+        quiet={"QueueLate": "push", "PoolClientsWait": "pool1", "DiskLow": "worker1"},
+    ),
+    Wave(
+        "limits",
+        limits,
+        told={
+            "RedisMemoryFull": "redis1",
+            "RedisNotSaving": "redis1",
+            "PostgresConnectionsFull": "db1",
+            "ReplicaLagging": "db2",
+            "PumaSilent": "web1",
+            "PumaWorkersMissing": "web2",
+        },
+        quiet={"RedisMemoryHigh": "redis1", "PostgresConnectionsHigh": "db1"},
+    ),
+    Wave(
+        "nothing works",
+        nothing_works,
+        told={
+            "PostgresDown": "db1",
+            "PgbouncerDown": "pool1",
+            "RedisDown": "redis1",
+            "SidekiqStateStale": "",
+            "EdgeNotAnswering": "edge1",
+        },
+    ),
+)
+TOLD = [pytest.param(wave, alert, id=alert) for wave in WAVES for alert in wave.told]
+QUIET = [pytest.param(wave, alert, id=alert) for wave in WAVES for alert in wave.quiet]
+
+
+class Watcher:
+    """Looks at what is told while things break and are mended."""
+
+    def __init__(self, wave: Wave, watch, fleet) -> None:
+        self._wave, self._watch, self._fleet = wave, watch, fleet
+        self.seen = {alert: Seen() for alert in wave.told}
+        self.hushed: set[str] = set()
+
+    def run(self, causes: Causes) -> None:
+        """Break all of it, look until everything was told, mend all of it, and look until all is said to be over."""
+        wait_until(lambda: not firing(self._watch), QUIET_SECONDS, "nothing is wrong before")
+        self._before = set(mails(self._fleet))
+        with ExitStack() as broken:
+            began = time.monotonic()
+            for cause in causes:
+                broken.enter_context(cause())
+            self._look(began, TOLD_SECONDS, self._is_told)
+            mending = time.monotonic()
+        self._look(mending, OVER_SECONDS, self._is_over)
+
+    def _look(self, began, seconds, done) -> None:
+        while (now := time.monotonic() - began) < seconds and not done(alerts(self._watch), round(now, 1)):
+            time.sleep(0.5)
+
+    def _mail(self, alert, *kinds):
+        what = self._wave.told[alert]
+        return any(about(self._fleet, self._before, f"[{kind}] {alert}", what) for kind in kinds)
+
+    def _is_told(self, found, now) -> bool:
+        for alert, seen in self.seen.items():
+            if seen.known is None and found.get((alert, self._wave.told[alert])) == "active":
+                seen.known = now
+            if seen.known is not None and seen.mailed is None and self._mail(alert, *SUBJECTS):
+                seen.mailed = now
+        self.hushed |= {alert for alert, what in self._wave.quiet.items() if found.get((alert, what)) == "suppressed"}
+        return all(it.mailed is not None for it in self.seen.values()) and self.hushed == self._wave.quiet.keys()
+
+    def _is_over(self, found, now) -> bool:
+        for alert, seen in self.seen.items():
+            if seen.ended is None and (alert, self._wave.told[alert]) not in found:
+                seen.ended = now
+            if seen.ended is not None and seen.told_of_end is None and self._mail(alert, "RESOLVED"):
+                seen.told_of_end = now
+        return all(it.told_of_end is not None for it in self.seen.values())
+
+
+@pytest.fixture(scope="module")
+def hasty(deployed, watch, whole_plan):
+    """The fleet with alerts that fire within seconds; as before afterwards."""
+    run = deployed.site("--tags", "metrics", "-e", json.dumps(IN_HASTE))
+    assert run.recap[watch.name]["failed"] == 0
+    all_targets_up(watch, whole_plan)
+    yield
+    deployed.site("--tags", "metrics")
+
+
+@pytest.fixture(scope="module")
+def ran(hasty, watch, watched, fleet, plan_of):
+    """Run a wave, once; what was seen of it."""
+
+    @cache
+    def ran(name):
+        (wave,) = (wave for wave in WAVES if wave.name == name)
+        watcher = Watcher(wave, watch, fleet)
+        watcher.run(wave.causes(watched, plan_of))
+        seen = {alert: vars(it) for alert, it in watcher.seen.items()}
+        record("alerts", {"wave": name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seen})
+        return watcher
+
+    return ran
+
+
+@pytest.mark.parametrize(("wave", "alert"), TOLD)
+def test_somebody_is_told_and_told_that_it_is_over(ran, wave, alert):
+    seen = ran(wave.name).seen[alert]
+    assert None not in vars(seen).values(), seen
+
+
+@pytest.mark.parametrize(("wave", "alert"), QUIET)
+def test_nobody_is_told_of_less_than_the_worst(ran, wave, alert):
+    assert alert in ran(wave.name).hushed
+
+
+def test_a_mail_says_what_to_do_and_the_status_names_it(watch, watched, fleet, hasty):
+    edge = watched.host_of("nginx")
+    alert = ("EdgeNotAnswering", edge.name)
+    wait_until(lambda: query(watch, "probe_success").get(edge.name) == 1, SECONDS, "the edge answers")
+    before = set(mails(fleet))
+    with faults.stopped(edge, "nginx.service"):
+        wait_until(lambda: alert in firing(watch), SECONDS, "the alert fires")
+        told = wait_until(lambda: about(fleet, before, "[FIRING critical] EdgeNotAnswering"), SECONDS, "a mail says so")
+        assert edge.name in told
+        assert "docs/runbooks/EdgeNotAnswering.md" in told
+        status = fleet.command("run", "playbooks/status.yml", check=False)
+        assert status.status != 0
+        assert "The alert EdgeNotAnswering fires" in status.output
+        assert dict(ROW.findall(status.output))[edge.name] == "problem"
+    wait_until(lambda: alert not in firing(watch), SECONDS, "the alert ends")
+    wait_until(lambda: about(fleet, before, "[RESOLVED] EdgeNotAnswering"), SECONDS, "a mail says that it is over")

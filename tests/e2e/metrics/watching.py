@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The metrics host, as its tests ask it: what Prometheus measured, of what Alertmanager tells, and what mails came."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from urllib.parse import quote
+
+from e2e.fleet import Fleet
+from e2e.instance import Host, wait_until
+
+PROMETHEUS = "http://127.0.0.1:9090/prometheus"
+FRONT_PORT = 8443
+ALERTMANAGER = "http://127.0.0.1:9093/alertmanager"
+# Everything happens sooner, and by the same expressions: an alert that fires after 120 s by rule fires after 1 here.
+IN_HASTE = {
+    "metrics_alert_for_scale": 0.005,
+    "metrics_alert_group_wait_seconds": 1,
+    "metrics_alert_group_interval_seconds": 5,
+    "metrics_scrape_interval_seconds": 5,
+}
+SECONDS = 120
+# Runs inside the world: the mails that it took.
+READ = """
+import email, email.policy, json, mailbox
+found = []
+for name, mail in mailbox.Maildir("/var/mail/sink").items():
+    mail = email.message_from_bytes(bytes(mail), policy=email.policy.default)
+    found.append([name, f"To: {mail['to']}\\nSubject: {mail['subject']}\\n\\n{mail.get_body(['plain']).get_content()}"])
+print(json.dumps(found))
+"""
+
+
+def fetch(watch: Host, url: str) -> dict:
+    """The JSON that an address answers inside the host."""
+    return json.loads(
+        watch.output("python3", "-c", f"import urllib.request as it; print(it.urlopen({url!r}).read().decode())")
+    )
+
+
+def query(watch: Host, expression: str) -> dict[str, float]:
+    """{instance: value} of an expression of Prometheus."""
+    found = fetch(watch, f"{PROMETHEUS}/api/v1/query?query={quote(expression)}")["data"]["result"]
+    return {one["metric"].get("instance", ""): float(one["value"][1]) for one in found}
+
+
+def all_targets_up(watch: Host, plan: dict) -> None:
+    """Wait until Prometheus asks whom the plan names, and each answers."""
+
+    def up():
+        found = fetch(watch, f"{PROMETHEUS}/api/v1/targets")["data"]["activeTargets"]
+        silent = {
+            (it["labels"]["job"], it["labels"]["instance"]): it["lastError"] for it in found if it["health"] != "up"
+        }
+        return (len(found) == len(plan["metrics"]["targets"]), silent) == (True, {}) or None
+
+    wait_until(up, SECONDS, "all targets are up")
+
+
+def alerts(watch: Host) -> dict[tuple[str, str], str]:
+    """{(alert, of what): "active" or "suppressed"} of all of which Alertmanager knows."""
+    found = fetch(watch, f"{ALERTMANAGER}/api/v2/alerts")
+    return {(it["labels"]["alertname"], of_what(it["labels"])): it["status"]["state"] for it in found}
+
+
+def of_what(labels: dict[str, str]) -> str:
+    """The host or the queue that an alert is about; '' is the instance."""
+    return labels.get("instance") or labels.get("queue") or ""
+
+
+def firing(watch: Host) -> set[tuple[str, str]]:
+    """{(alert, of what)} that Alertmanager would tell of."""
+    return {alert for alert, state in alerts(watch).items() if state == "active"}
+
+
+def mails(fleet: Fleet) -> dict[str, str]:
+    """{name: text} of all mails that the world took."""
+    done = subprocess.run(
+        ["docker", "exec", fleet.containers["world"], "python3", "-c", READ], capture_output=True, text=True, check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+def about(fleet: Fleet, before: set[str], subject: str, what: str = "") -> str | None:
+    """The first mail that was not there before, has this subject, and names what it is about."""
+    new = (text for name, text in mails(fleet).items() if name not in before)
+    return next((text for text in new if f"Subject: {subject}" in text and what in text), None)
