@@ -67,6 +67,9 @@ def pytest_collection_modifyitems(config, items):
         folder = item.path.parent.name
         if folder == "metrics" and scenarios:
             return is_for("split_tier", found)
+        if folder == "contract" and scenarios:
+            # What the application keeps to is the same wherever its parts are.
+            return item.callspec.params["scenario"] == scenarios[0]
         return (bool(scenarios) or not item.get_closest_marker("empty_host")) and is_for(folder, found)
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])

@@ -45,6 +45,10 @@ SELECT 'missing', 'monitoring' WHERE NOT pg_is_in_recovery() AND %(monitoring_ro
      AND rolcanlogin
      AND rolpassword IS NULL
      AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
+     AND rolconnlimit = %(monitoring_connection_limit)s
+     AND (SELECT array_agg(line ORDER BY line)
+            FROM pg_db_role_setting, unnest(setconfig) AS line
+           WHERE setrole = pg_authid.oid AND setdatabase = 0) = string_to_array(%(monitoring_configuration)s, ',')
      AND pg_has_role(oid, 'pg_monitor', 'USAGE')
      AND EXISTS (SELECT FROM pg_database
                   WHERE datname = %(database)s AND has_database_privilege(pg_authid.oid, pg_database.oid, 'CONNECT')))

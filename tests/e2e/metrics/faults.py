@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from e2e.instance import Host, Instance, wait_until
 from e2e.jobs import Inbox
@@ -35,6 +35,20 @@ for number in range(count):
     threading.Thread(target=ask, args=[number], daemon=True).start()
 sys.stdin.read()
 os._exit(0)
+"""
+# Runs inside a host, until its input ends: clients of the pooler there, each with a long transaction after the other.
+HOLD_CONNECTIONS = """
+read -r PGPASSWORD
+export PGPASSWORD
+hold() {
+  while sleep 0.2; do
+    psql -X -h "$1" -p 6432 -U mastodon -d mastodon_production -c "SELECT pg_sleep(60)"
+  done
+}
+for _number in $(seq "$1"); do hold "$2" > /dev/null 2>&1 & done
+cat > /dev/null
+trap "" TERM
+kill 0
 """
 FULL_DISK = "/srv/full"
 # Runs beside the host, in its file systems, and may do what the host may not: make a disk of a file, and mount it.
@@ -93,20 +107,33 @@ def away(host: Host) -> Iterator[None]:
 
 
 @contextmanager
-def locked_table(instance: Instance, hosts: dict[Host, int]) -> Iterator[None]:
-    """Somebody locks the table that everybody reads, and people go on asking: {host with Puma: how many}."""
+def locked_table(instance: Instance, web: Host, people: int) -> Iterator[None]:
+    """Somebody locks the table that everybody reads, and so many people go on asking a host with Puma."""
     tokens = [instance.another_client().token for _number in range(4)]
     headers = [instance.proxied(Authorization=f"Bearer {token}") for token in tokens]
-    with ExitStack() as stack:
-        stack.enter_context(statuses_locked(instance, HELD_SECONDS))
-        for host, count in hosts.items():
-            asking = host.begin("python3", "-c", ASK_AGAIN)
-            stack.callback(asking.wait, timeout=30)
-            stack.callback(asking.stdin.close)
-            wanted = [host.address, count, "/api/v1/timelines/public", headers, HELD_SECONDS]
-            asking.stdin.write(json.dumps(wanted) + "\n")
-            asking.stdin.flush()
+    wanted = [web.address, people, "/api/v1/timelines/public", headers, HELD_SECONDS]
+    with statuses_locked(instance, HELD_SECONDS):
+        asking = web.begin("python3", "-c", ASK_AGAIN)
+        asking.stdin.write(json.dumps(wanted) + "\n")
+        asking.stdin.flush()
+        try:
+            yield
+        finally:
+            asking.stdin.close()
+            asking.wait(timeout=30)
+
+
+@contextmanager
+def exhausted_pool(pooler: Host, clients: int, password: str) -> Iterator[None]:
+    """So many clients of a PgBouncer hold a connection for longer than others would wait."""
+    holding = pooler.begin("bash", "-c", HOLD_CONNECTIONS, "hold", str(clients), pooler.address)
+    holding.stdin.write(f"{password}\n")
+    holding.stdin.flush()
+    try:
         yield
+    finally:
+        holding.stdin.close()
+        holding.wait(timeout=60)
 
 
 @contextmanager
@@ -147,8 +174,12 @@ def _beside(host: Host, script: str) -> None:
     asked = ["docker", "inspect", "--format", "{{.State.Pid}} {{.Image}}", host.container]
     process, image = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
     enter = ["nsenter", "--target", process, "--mount", "--", "sh", "-c", script]
-    privileged = ["docker", "run", "--rm", "--privileged", "--pid", "host", "--network", "none", "--entrypoint", ""]
-    done = subprocess.run([*privileged, image, *enter], capture_output=True, text=True, check=False)
+    options = ["--rm", "--pid", "host", "--network", "none", "--entrypoint", ""]
+    options += [word for name in ("SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE", "MKNOD") for word in ("--cap-add", name)]
+    options += [word for name in ("seccomp", "apparmor") for word in ("--security-opt", f"{name}=unconfined")]
+    # Loop devices, and what gives them.
+    options += [word for rule in ("b 7:* rwm", "c 10:237 rwm") for word in ("--device-cgroup-rule", rule)]
+    done = subprocess.run(["docker", "run", *options, image, *enter], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -210,7 +241,10 @@ def many_connections(host: Host) -> Iterator[None]:
     try:
         yield
     finally:
-        host.run("pkill", "--exact", "pgbench")
+        # A backend that sleeps does not see that its client has gone.
+        host.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'", "postgres"
+        )
         holder.wait(timeout=30)
 
 

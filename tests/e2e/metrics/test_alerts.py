@@ -8,11 +8,11 @@ What was seen is added to tests/results/alerts.jsonl.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from functools import cache
 
 import pytest
 from bench.record import record
@@ -20,7 +20,7 @@ from e2e.instance import Instance, wait_until
 from e2e.status.test_status import ROW
 
 from . import faults
-from .watching import IN_HASTE, SECONDS, about, alerts, all_targets_up, firing, mails, query
+from .watching import IN_HASTE, SECONDS, about, alerts, all_targets_up, firing, mails, query, webhook
 
 # Puma reports every half minute, and a unit that starts again and again is looked at for five minutes.
 TOLD_SECONDS, OVER_SECONDS, QUIET_SECONDS = 260, 300, 60
@@ -34,7 +34,7 @@ class Wave:
     """What goes wrong at once, {alert: of what}: of these somebody is told, of the quiet ones by a louder one."""
 
     name: str
-    causes: Callable[[Instance, Callable[[str], dict]], Causes]
+    causes: Callable[[Instance, Callable[[str], dict], str], Causes]
     told: dict[str, str]
     quiet: dict[str, str] = field(default_factory=dict)
 
@@ -49,9 +49,11 @@ class Seen:
     told_of_end: float | None = None
 
 
-def many_things(watched, plan_of):
+def many_things(watched, plan_of, password):
     """Work piles up; meanwhile a host is away, a disk is full, and a replica, streaming and an exporter do not run."""
     hosts, web = watched.hosts, plan_of("web1")["web"]
+    pool = plan_of("pool1")["pgbouncer"]["pools"][0]
+    pool = pool["pool_size"] + pool["reserve_pool_size"]
     pushing = sum(
         process["concurrency"]
         for host in watched.hosts_of("sidekiq")
@@ -60,7 +62,8 @@ def many_things(watched, plan_of):
     )
     return [
         lambda: faults.slow_neighbour(watched, pushing),
-        lambda: faults.locked_table(watched, {hosts["web1"]: max(1, web["workers"]) * web["threads"]}),
+        lambda: faults.locked_table(watched, hosts["web1"], max(1, web["workers"]) * web["threads"]),
+        lambda: faults.exhausted_pool(hosts["pool1"], pool + 5, password),
         lambda: faults.stopped(hosts["worker1"], "mastodon-sidekiq@*.service"),
         lambda: faults.full_disk(hosts["worker1"]),
         lambda: faults.certificate_near_its_end(hosts["edge1"]),
@@ -71,7 +74,7 @@ def many_things(watched, plan_of):
     ]
 
 
-def limits(watched, _plan_of):
+def limits(watched, _plan_of, _password):
     """Redis has no memory and no disk, PostgreSQL no connections; a replica lags, and Puma is smaller than planned."""
     hosts = watched.hosts
     return [
@@ -84,7 +87,7 @@ def limits(watched, _plan_of):
     ]
 
 
-def nothing_works(watched, _plan_of):
+def nothing_works(watched, _plan_of, _password):
     """The primary, the pooler and Redis stand still, and so does the edge."""
     hosts = watched.hosts
     return [
@@ -97,7 +100,7 @@ def nothing_works(watched, _plan_of):
 
 WAVES = (
     Wave(
-        "many things",
+        "many_things_at_once",
         many_things,
         told={
             "PumaSaturated": "web1",
@@ -115,7 +118,7 @@ WAVES = (
         quiet={"QueueLate": "push", "PoolClientsWait": "pool1", "DiskLow": "worker1"},
     ),
     Wave(
-        "limits",
+        "limits_are_reached",
         limits,
         told={
             "RedisMemoryFull": "redis1",
@@ -128,7 +131,7 @@ WAVES = (
         quiet={"RedisMemoryHigh": "redis1", "PostgresConnectionsHigh": "db1"},
     ),
     Wave(
-        "nothing works",
+        "nothing_works",
         nothing_works,
         told={
             "PostgresDown": "db1",
@@ -153,7 +156,8 @@ class Watcher:
 
     def run(self, causes: Causes) -> None:
         """Break all of it, look until everything was told, mend all of it, and look until all is said to be over."""
-        wait_until(lambda: not firing(self._watch), QUIET_SECONDS, "nothing is wrong before")
+        wanted = (self._wave.told | self._wave.quiet).items()
+        wait_until(lambda: not wanted & alerts(self._watch).keys(), QUIET_SECONDS, "none of this is wrong before")
         self._before = set(mails(self._fleet))
         with ExitStack() as broken:
             began = time.monotonic()
@@ -186,44 +190,49 @@ class Watcher:
                 seen.ended = now
             if seen.ended is not None and seen.told_of_end is None and self._mail(alert, "RESOLVED"):
                 seen.told_of_end = now
-        return all(it.told_of_end is not None for it in self.seen.values())
+        return all(it.told_of_end is not None for it in self.seen.values() if it.mailed is not None)
 
 
 @pytest.fixture(scope="module")
 def hasty(deployed, watch, whole_plan):
-    """The fleet with alerts that fire within seconds; as before afterwards."""
-    run = deployed.site("--tags", "metrics", "-e", json.dumps(IN_HASTE))
-    assert run.recap[watch.name]["failed"] == 0
-    all_targets_up(watch, whole_plan)
-    yield
-    deployed.site("--tags", "metrics")
+    """The fleet with alerts that fire within seconds, by mail and to a webhook, which took these; then as before."""
+    token = secrets.token_hex(16)
+    with webhook(watch.address.rpartition(".")[0] + ".1", token) as (url, took):
+        hooks = {"metrics_alert_webhooks": [{"url": url, "bearer_token": token}]}
+        run = deployed.site("--tags", "metrics", "-e", json.dumps(IN_HASTE | hooks))
+        assert run.recap[watch.name]["failed"] == 0
+        assert token not in run.output
+        all_targets_up(watch, whole_plan)
+        yield took
+        deployed.site("--tags", "metrics")
 
 
-@pytest.fixture(scope="module")
-def ran(hasty, watch, watched, fleet, plan_of):
-    """Run a wave, once; what was seen of it."""
+def outcome(wave):
+    """A fixture by the name of a wave: what was seen of it, once for all tests."""
 
-    @cache
-    def ran(name):
-        (wave,) = (wave for wave in WAVES if wave.name == name)
+    @pytest.fixture(scope="module", name=wave.name)
+    def ran(hasty, watch, watched, fleet, plan_of):
         watcher = Watcher(wave, watch, fleet)
-        watcher.run(wave.causes(watched, plan_of))
+        watcher.run(wave.causes(watched, plan_of, fleet.secrets()["mastodon_postgres_password"]))
         seen = {alert: vars(it) for alert, it in watcher.seen.items()}
-        record("alerts", {"wave": name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seen})
+        record("alerts", {"wave": wave.name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seen})
         return watcher
 
     return ran
 
 
+first, second, third = map(outcome, WAVES)
+
+
 @pytest.mark.parametrize(("wave", "alert"), TOLD)
-def test_somebody_is_told_and_told_that_it_is_over(ran, wave, alert):
-    seen = ran(wave.name).seen[alert]
+def test_somebody_is_told_and_told_that_it_is_over(request, wave, alert):
+    seen = request.getfixturevalue(wave.name).seen[alert]
     assert None not in vars(seen).values(), seen
 
 
 @pytest.mark.parametrize(("wave", "alert"), QUIET)
-def test_nobody_is_told_of_less_than_the_worst(ran, wave, alert):
-    assert alert in ran(wave.name).hushed
+def test_nobody_is_told_of_less_than_the_worst(request, wave, alert):
+    assert alert in request.getfixturevalue(wave.name).hushed
 
 
 def test_a_mail_says_what_to_do_and_the_status_names_it(watch, watched, fleet, hasty):
@@ -240,5 +249,7 @@ def test_a_mail_says_what_to_do_and_the_status_names_it(watch, watched, fleet, h
         assert status.status != 0
         assert "The alert EdgeNotAnswering fires" in status.output
         assert dict(ROW.findall(status.output))[edge.name] == "problem"
+    told = [(it["status"], one["labels"]["alertname"]) for it in hasty for one in it["alerts"]]
+    assert ("firing", "EdgeNotAnswering") in told
     wait_until(lambda: alert not in firing(watch), SECONDS, "the alert ends")
     wait_until(lambda: about(fleet, before, "[RESOLVED] EdgeNotAnswering"), SECONDS, "a mail says that it is over")

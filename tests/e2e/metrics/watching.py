@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
 from e2e.fleet import Fleet
@@ -86,3 +90,31 @@ def about(fleet: Fleet, before: set[str], subject: str, what: str = "") -> str |
     """The first mail that was not there before, has this subject, and names what it is about."""
     new = (text for name, text in mails(fleet).items() if name not in before)
     return next((text for text in new if f"Subject: {subject}" in text and what in text), None)
+
+
+@contextmanager
+def webhook(address: str, token: str) -> Iterator[tuple[str, list[dict]]]:
+    """An address on this machine that takes what Alertmanager sends, with a token: (its URL, all that it was sent)."""
+    took: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = self.headers["Authorization"] == f"Bearer {token}"
+            if known:
+                took.append(body)
+            self.send_response(200 if known else 401)
+            self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer((address, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://{address}:{server.server_port}/alerts", took
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
