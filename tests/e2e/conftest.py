@@ -51,12 +51,16 @@ def pytest_collection_modifyitems(config, items):
     def needs_fleet(item):
         return "/e2e/" in str(item.path) and "fleet" in item.fixturenames
 
-    def place(item):
+    def turn(item):
         if not needs_fleet(item):
-            return "/e2e/" in str(item.path), -1, 0
-        name = item.callspec.params["scenario"] if scenarios else None
-        late = item.path.parent.name == "metrics"
-        return True, scenarios.index(name) if name else 0, 2 if late else not item.get_closest_marker("empty_host")
+            return 0
+        number = scenarios.index(item.callspec.params["scenario"]) if scenarios else 0
+        # Beside others the last, which takes longest, is begun first.
+        return -1 if hasattr(config, "workerinput") and number == len(scenarios) - 1 else 1 + number
+
+    def place(item):
+        last = item.path.parent.name == "metrics"
+        return turn(item), 2 if needs_fleet(item) and last else not item.get_closest_marker("empty_host")
 
     def wanted(item):
         if item.get_closest_marker("by_name") and not any(item.path.name in str(name) for name in config.args):

@@ -31,6 +31,7 @@ from e2e.jobs import Inbox, Jobs
 from e2e.load import Sent
 from e2e.people import people
 from e2e.picture import picture
+from turns import alone
 
 # Requests a second: more of them would be more than two processors can do that also carry the fleet and Ansible. `slow`
 # deletes a status that somebody holds for seconds, so Puma waits; `upload` sends its body for as long, so nginx does.
@@ -210,6 +211,7 @@ class HeavyLoad:
         self._holders: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
         self._stop, self._over = threading.Event(), threading.Event()
         with ExitStack() as held, ExitStack() as pacing:
+            held.enter_context(alone())
             for _number in range(HOLDERS):
                 self._holders.put(held.enter_context(self._holder()))
             inbox = held.enter_context(Inbox(self.instance.web.address.rpartition(".")[0] + ".1"))

@@ -24,10 +24,7 @@ SMALL_REPLICA = fleets.Inventory(
         "c1": {**SMALL, "vm_address": "10.0.0.4"},
     },
     groups={
-        **{
-            group: ["b1", "b2", "c1"]
-            for group in ("all", "nginx", "web", "streaming", "sidekiq", "postgres", "redis")
-        },
+        **{group: ["b1", "b2", "c1"] for group in ("all", "nginx", "web", "streaming", "sidekiq", "postgres", "redis")},
         "postgres_primary": ["b1"],
         "postgres_replica": ["b2", "c1"],
         "pgbouncer": ["b1", "b2"],

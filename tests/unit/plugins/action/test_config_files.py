@@ -67,7 +67,11 @@ def play(tmp_path):
         (tmp_path / "play.yml").write_text(json.dumps(plays))
         done = subprocess.run(
             ["ansible-playbook", "play.yml", *arguments],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads((tmp_path / "results.json").read_text()), done.stdout + done.stderr

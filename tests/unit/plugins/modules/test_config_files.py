@@ -303,16 +303,20 @@ class TestDeath:
             monkeypatch.setattr(os, "fsync", lambda descriptor: None)
             monkeypatch.setattr(journal, "mount_points", lambda: {"/", str(files / "other"), str(files / "mounted")})
             changed = ("a.conf", "mounted", "other/b.conf", "d/e/new.conf")
-            return here, files, {
-                "directories": [{"path": f"{files}/d", "mode": "0700"}, {"path": f"{files}/other", "mode": "0700"}],
-                "files": [
-                    {"dest": f"{files}/{path}", "content": f"new {path}\n" * LINES, "restart": ["x"]}
-                    for path in changed
-                ],
-                "links": [{"path": f"{files}/current", "target": "releases/2"}],
-                "absent": [f"{files}/gone"],
-                "exclusive": [{"directory": str(files), "pattern": "*.env"}],
-            }
+            return (
+                here,
+                files,
+                {
+                    "directories": [{"path": f"{files}/d", "mode": "0700"}, {"path": f"{files}/other", "mode": "0700"}],
+                    "files": [
+                        {"dest": f"{files}/{path}", "content": f"new {path}\n" * LINES, "restart": ["x"]}
+                        for path in changed
+                    ],
+                    "links": [{"path": f"{files}/current", "target": "releases/2"}],
+                    "absent": [f"{files}/gone"],
+                    "exclusive": [{"directory": str(files), "pattern": "*.env"}],
+                },
+            )
 
         return build
 

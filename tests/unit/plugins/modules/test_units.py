@@ -44,7 +44,7 @@ class Host:
     def run_command(self, command, check_rc=False):
         if command[0] == "journalctl":
             return 0, f"the end of {command[-1]}\n", ""
-        options, names = command[1:command.index("--")], command[command.index("--") + 1:]
+        options, names = command[1 : command.index("--")], command[command.index("--") + 1 :]
         verb = next(option for option in options if not option.startswith("--"))
         if verb == "show":
             return 0, self.show(names), ""
@@ -91,7 +91,9 @@ def test_a_finished_host_is_asked_one_question_and_nothing_is_done(tmp_path):
 def test_all_that_is_down_is_enabled_and_started_in_one_call_each(tmp_path):
     host = Host(tmp_path, **{"a.service": DOWN, "b.service": {**DOWN, "UnitFileState": "static"}, "c.service": UP})
     assert host.run("a", "b", "c") == {
-        "changed": True, "enabled": ["a.service"], "started": ["a.service", "b.service"],
+        "changed": True,
+        "enabled": ["a.service"],
+        "started": ["a.service", "b.service"],
     }
     assert host.calls == ["enable a.service", "start a.service b.service"]
 
@@ -123,7 +125,10 @@ def test_what_is_owed_is_done_once_for_all_units_and_struck_out(tmp_path):
     host = Host(tmp_path, **{"a.service": UP, "b.service": UP, "c.service": UP})
     host.owed.add({"restart a.service", "reload a.service", "restart b.service", "reload c.service", "daemon-reload"})
     assert host.run("a", "b", "c") == {
-        "changed": True, "daemon_reloaded": True, "restarted": ["a.service", "b.service"], "reloaded": ["c.service"],
+        "changed": True,
+        "daemon_reloaded": True,
+        "restarted": ["a.service", "b.service"],
+        "reloaded": ["c.service"],
     }
     assert host.calls == ["daemon-reload", "restart a.service b.service", "reload-or-restart c.service"]
     assert host.owed.pending() == set()
@@ -143,7 +148,9 @@ def test_units_that_match_and_are_not_named_go(tmp_path):
     host = Host(tmp_path, **{"q@a.service": UP, "q@b.service": UP, "q@idle.service": idle})
     host.owed.add({"restart q@b.service"})
     assert host.run("q@a", exclusive=["q@*.service"]) == {
-        "changed": True, "stopped": ["q@b.service"], "disabled": ["q@b.service", "q@idle.service"],
+        "changed": True,
+        "stopped": ["q@b.service"],
+        "disabled": ["q@b.service", "q@idle.service"],
     }
     assert host.owed.pending() == set()
     assert host.calls == ["disable q@b.service q@idle.service", "stop q@b.service"]
@@ -177,7 +184,10 @@ def test_check_mode_says_what_would_be_done_on_an_empty_host(tmp_path):
     host = Host(tmp_path, **{"b.service": UP})
     host.owed.add({"restart b.service", "daemon-reload"})
     assert host.run("a", "b", check_mode=True) == {
-        "changed": True, "daemon_reloaded": True, "enabled": ["a.service"], "started": ["a.service"],
+        "changed": True,
+        "daemon_reloaded": True,
+        "enabled": ["a.service"],
+        "started": ["a.service"],
         "restarted": ["b.service"],
     }
     assert host.calls == []
@@ -188,7 +198,10 @@ def test_a_restart_that_is_left_for_later_stays_owed_while_the_rest_is_done(tmp_
     host = Host(tmp_path, **{"a.service": UP, "b.service": DOWN, "c.service": UP})
     host.owed.add({"restart a.service", "reload c.service"})
     assert host.run("a", "b", "c", restarts="later") == {
-        "changed": True, "left": ["a.service"], "enabled": ["b.service"], "started": ["b.service"],
+        "changed": True,
+        "left": ["a.service"],
+        "enabled": ["b.service"],
+        "started": ["b.service"],
         "reloaded": ["c.service"],
     }
     assert host.owed.pending() == {"restart a.service"}
@@ -201,7 +214,10 @@ def test_a_restart_that_is_asked_for_is_written_down_before_it_is_made(tmp_path)
     host = Host(tmp_path, **{"a.service": UP, "b.service": DOWN})
     again = [{"name": name, "state": "restarted"} for name in ("a", "b")]
     assert host.run(*again, restarts="later", check_mode=True) == {
-        "changed": True, "left": ["a.service"], "enabled": ["b.service"], "started": ["b.service"],
+        "changed": True,
+        "left": ["a.service"],
+        "enabled": ["b.service"],
+        "started": ["b.service"],
     }
     assert host.owed.pending() == set()
     # One that is down is only started.
