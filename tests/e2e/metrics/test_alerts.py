@@ -60,17 +60,18 @@ def many_things(watched, plan_of, password):
         for process in plan_of(host.name)["sidekiq"]["processes"]
         if "push" in {entry.split(",")[0] for entry in process["queues"]}
     )
+    # Mended from the last to the first: what starts needs the database.
     return [
+        lambda: faults.away(hosts["web2"]),
+        lambda: faults.stopped(hosts["worker1"], "mastodon-sidekiq@*.service"),
+        lambda: faults.stopped(hosts["streaming1"], "mastodon-streaming@*.service"),
+        lambda: faults.broken(hosts["edge1"], "prometheus-nginx-exporter.service"),
+        lambda: faults.certificate_near_its_end(hosts["edge1"]),
+        lambda: faults.full_disk(hosts["worker1"]),
         lambda: faults.slow_neighbour(watched, pushing),
         lambda: faults.locked_table(watched, hosts["web1"], max(1, web["workers"]) * web["threads"]),
-        lambda: faults.exhausted_pool(hosts["pool1"], pool + 5, password),
-        lambda: faults.stopped(hosts["worker1"], "mastodon-sidekiq@*.service"),
-        lambda: faults.full_disk(hosts["worker1"]),
-        lambda: faults.certificate_near_its_end(hosts["edge1"]),
         lambda: faults.stopped(hosts["db2"], "postgresql@*.service"),
-        lambda: faults.away(hosts["web2"]),
-        lambda: faults.broken(hosts["edge1"], "prometheus-nginx-exporter.service"),
-        lambda: faults.stopped(hosts["streaming1"], "mastodon-streaming@*.service"),
+        lambda: faults.exhausted_pool(hosts["pool1"], pool + 5, password),
     ]
 
 
