@@ -16,6 +16,8 @@ from e2e.locked import statuses_locked
 
 # Longer than the longest of all alerts takes, and ended before.
 HELD_SECONDS = 300
+# More than all threads of any fleet of the tests do meanwhile, if each takes so long.
+DELIVERIES, DELIVERY_SECONDS = 1500, 8
 BOOT_SECONDS = 120
 # Runs inside a host: so many people who ask again and again, until its input ends.
 ASK_AGAIN = """
@@ -137,14 +139,14 @@ def exhausted_pool(pooler: Host, clients: int, password: str) -> Iterator[None]:
 
 
 @contextmanager
-def slow_neighbour(instance: Instance, threads: int) -> Iterator[None]:
+def slow_neighbour(instance: Instance) -> Iterator[None]:
     """Another instance takes deliveries slowly: all threads of `push` wait for it, and whatever is behind is late."""
     # This machine, as the fleet's own network knows it.
     address = instance.host_of("redis").address.rpartition(".")[0] + ".1"
     (sender,) = instance.sql("SELECT min(id) FROM accounts WHERE domain IS NULL")
-    with Inbox(address, seconds=8) as inbox:
+    with Inbox(address, seconds=DELIVERY_SECONDS) as inbox:
         jobs = []
-        for _number in range(threads * HELD_SECONDS // 8):
+        for _number in range(DELIVERIES):
             jid, now = secrets.token_hex(12), int(time.time() * 1000)
             job = {"class": "DeliveryWorker", "queue": "push", "jid": jid, "retry": False}
             job |= {"args": [json.dumps({"id": jid}), int(sender), inbox.url], "created_at": now, "enqueued_at": now}
