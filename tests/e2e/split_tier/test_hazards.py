@@ -103,6 +103,7 @@ class TestWebHostsAway:
         wait_until(edge.answers, BACK_SECONDS, "web and streaming again")
 
 
+@pytest.mark.by_name
 class TestPlannedStops:
     """H14: a job that may not be retried dies when its database is away, so nobody works while PostgreSQL restarts."""
 
@@ -164,6 +165,7 @@ class TestPlannedStops:
         assert primary < primary_again < min(replicas_again)
 
 
+@pytest.mark.by_name
 class TestTheSchedulerMoves:
     """H19: two processes that serve `scheduler` do scheduled work twice."""
 
