@@ -30,8 +30,8 @@ options:
   settings:
     description:
       - What holds for the whole fleet - C(mastodon_s3_enabled), C(mastodon_internal_tls_enabled),
-        C(mastodon_monthly_active_users), C(mastodon_requests_per_second), C(mastodon_plan_coefficients) and
-        C(mastodon_plan_silenced).
+        C(mastodon_central_logs_enabled), C(mastodon_monthly_active_users), C(mastodon_requests_per_second),
+        C(mastodon_plan_coefficients) and C(mastodon_plan_silenced).
     type: dict
     default: {}
 """

@@ -12,17 +12,22 @@ author:
   - The fediops.mastodon contributors (@fediops)
 description:
   - Looks at what an argument specification cannot - values that depend on each other, on the disk, or on a pattern.
-positional: disk_gb
+positional: disk_gb, logs_disk_gb
 options:
   _input:
     description:
       - The settings, by the names of the role's variables without C(metrics_) - C(retention_size_gb),
-        C(alert_for_scale), C(alert_email), C(smtp_server), C(smtp_login), C(smtp_tls_required), C(webhooks), C(user),
-        C(password), C(allowed_cidrs), C(grafana_enabled), C(grafana_apt_uri) and C(grafana_apt_key_file).
+        C(logs_size_gb), C(logs_days), C(alert_for_scale), C(alert_email), C(smtp_server), C(smtp_login),
+        C(smtp_tls_required), C(webhooks), C(user), C(password), C(allowed_cidrs), C(grafana_enabled),
+        C(grafana_apt_uri) and C(grafana_apt_key_file).
     type: dict
     required: true
   disk_gb:
     description: The size of the file system that will have the data.
+    type: float
+    required: true
+  logs_disk_gb:
+    description: The size of the one that will have the logs.
     type: float
     required: true
 """
@@ -33,7 +38,7 @@ EXAMPLES = r"""
     that: objections | length == 0
     fail_msg: "{{ objections | join(' ') }}"
   vars:
-    objections: "{{ settings | fediops.mastodon.metrics_objections(40) }}"
+    objections: "{{ settings | fediops.mastodon.metrics_objections(40, 40) }}"
 """
 
 RETURN = r"""
@@ -50,16 +55,17 @@ from ansible_collections.fediops.mastodon.plugins.plugin_utils import metrics_ho
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.filters import named, require
 
 
-def metrics_objections(settings: Mapping[str, Any], disk_gb: float) -> list[str]:
+def metrics_objections(settings: Mapping[str, Any], disk_gb: float, logs_disk_gb: float) -> list[str]:
     """Check types, call the library, name the filter in what it raises."""
     with named("metrics_objections"):
         require("the settings", settings, "a mapping")
         require("disk_gb", disk_gb, "a whole number")
+        require("logs_disk_gb", logs_disk_gb, "a whole number")
         for name in ("alert_email", "smtp_server", "smtp_login", "user", "password"):
             require(name, settings.get(name), "text")
         for name in ("webhooks", "allowed_cidrs"):
             require(name, settings.get(name), "a list")
-        return metrics_host.objections(settings, disk_gb)
+        return metrics_host.objections(settings, disk_gb, logs_disk_gb)
 
 
 class FilterModule:

@@ -25,8 +25,8 @@ description:
     C(pgbouncer_pool_size), C(pgbouncer_max_client_conn), C(postgres_max_connections),
     C(postgres_replica_max_lag_seconds) and C(mastodon_env).
   - For the whole fleet count C(mastodon_s3_enabled), C(mastodon_internal_tls_enabled),
-    C(mastodon_monthly_active_users), C(mastodon_requests_per_second), C(mastodon_plan_coefficients) and
-    C(mastodon_plan_silenced), a list of constraints of which no warning is wanted.
+    C(mastodon_central_logs_enabled), C(mastodon_monthly_active_users), C(mastodon_requests_per_second),
+    C(mastodon_plan_coefficients) and C(mastodon_plan_silenced), a list of constraints of which no warning is wanted.
   - If a constraint does not hold, the task fails with all findings at once, each with what to change. Warnings are
     shown and do not fail the task.
 options:

@@ -43,6 +43,12 @@ options:
           - A unit that has nothing to enable (static, generated) is left as it is.
         type: bool
         default: true
+      may_wait:
+        description:
+          - Whether it may wait for another host, which may be away. While systemd starts it over and over it counts as
+            up.
+        type: bool
+        default: false
   exclusive:
     description:
       - Shell patterns. Units that match one, run or are enabled, and are not in O(units), are stopped and disabled.
@@ -181,14 +187,21 @@ class UnitError(owed.RefusedError):
 
 
 def show(module: AnsibleModule, units: list[str], patterns: list[str]) -> dict[str, dict[str, str]]:
-    """Return systemd's properties of units by the name asked for, and of whatever is loaded and matches a pattern."""
+    """Return systemd's properties of units by the name asked for, and of whatever is loaded and matches a pattern.
+
+    A unit that may wait is active while it does.
+    """
     if not units and not patterns:
         return {}
     command = ["systemctl", "show", f"--property={PROPERTIES}", "--", *units, *patterns]
     texts = filter(None, module.run_command(command, check_rc=True)[1].strip().split("\n\n"))
     blocks = [dict(line.split("=", 1) for line in text.splitlines()) for text in texts]
     # Aliases answer with another Id, but in the order of the question.
-    return dict(zip([*units, *(block["Id"] for block in blocks[len(units) :])], blocks, strict=True))
+    found = dict(zip([*units, *(block["Id"] for block in blocks[len(units) :])], blocks, strict=True))
+    for name in {owed.full_name(unit["name"]) for unit in module.params["units"] if unit["may_wait"]} & found.keys():
+        if found[name]["ActiveState"] == "activating":
+            found[name]["ActiveState"] = "active"
+    return found
 
 
 def decide(wanted: list[dict], now: dict[str, dict[str, str]], debts: set[str]) -> dict[str, list[str]]:
@@ -298,6 +311,7 @@ def arguments() -> dict:
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "default": "started"},
         "enabled": {"type": "bool", "default": True},
+        "may_wait": {"type": "bool", "default": False},
     }
     return {
         "units": {"type": "list", "elements": "dict", "default": [], "options": unit},

@@ -11,9 +11,11 @@ from typing import Any
 _USER = re.compile(r"[A-Za-z0-9._-]+")
 _WEBHOOK = re.compile(r"https?://[^\s/]+(/\S*)?")
 _LEAST_PASSWORD = 12
-# A fifth of the disk: databases and logs have to fit beside, where they share it.
+# A fifth of the disk for what was collected, and a tenth for logs: databases have to fit beside, where they share it.
 _SHARE, _LEAST_GB, _MOST_GB = 5, 1, 50
 _MOST_PERCENT = 80
+_LOGS_SHARE, _LEAST_LOGS_GB, _MOST_LOGS_GB = 10, 1, 25
+_LARGEST_FILE_MB = 128
 
 
 def retention_gb(disk_gb: float) -> int:
@@ -21,14 +23,36 @@ def retention_gb(disk_gb: float) -> int:
     return max(_LEAST_GB, min(_MOST_GB, int(disk_gb) // _SHARE))
 
 
-def objections(settings: Mapping[str, Any], disk_gb: float) -> list[str]:
+def logs_gb(disk_gb: float) -> int:
+    """How much of a disk the logs of a fleet may take, where nobody says."""
+    return max(_LEAST_LOGS_GB, min(_MOST_LOGS_GB, int(disk_gb) // _LOGS_SHARE))
+
+
+def log_limits(size_gb: int, hosts: int) -> dict[str, str]:
+    """The settings of systemd-journal-remote by which it stays within a size.
+
+    It deletes full files only: they have one half, and the other is for those that it writes, one for each host. Its
+    KeepFree is no limit: when less is free it goes on, with smaller files.
+    """
+    half_mb = size_gb * 1024 // 2
+    file_mb = max(1, min(_LARGEST_FILE_MB, half_mb // max(1, hosts)))
+    return {"MaxUse": f"{half_mb}M", "MaxFileSize": f"{file_mb}M"}
+
+
+def objections(settings: Mapping[str, Any], disk_gb: float, logs_disk_gb: float) -> list[str]:
     """What is wrong with the settings, each with what to type; empty where nothing is.
 
-    settings: retention_size_gb, alert_for_scale, alert_email, smtp_server, smtp_login, smtp_tls_required, webhooks,
-    user, password, allowed_cidrs, and of Grafana grafana_enabled, grafana_apt_uri and grafana_apt_key_file. disk_gb:
-    the size of the file system that has the data.
+    settings: retention_size_gb, logs_size_gb, logs_days, alert_for_scale, alert_email, smtp_server, smtp_login,
+    smtp_tls_required, webhooks, user, password, allowed_cidrs, and of Grafana grafana_enabled, grafana_apt_uri and
+    grafana_apt_key_file. disk_gb, logs_disk_gb: the sizes of the file systems that have the data and the logs.
     """
-    return [*_of_data(settings, disk_gb), *_of_alerts(settings), *_of_front(settings), *_of_grafana(settings)]
+    return [
+        *_of_data(settings, disk_gb),
+        *_of_logs(settings, logs_disk_gb),
+        *_of_alerts(settings),
+        *_of_front(settings),
+        *_of_grafana(settings),
+    ]
 
 
 def _of_data(settings: Mapping[str, Any], disk_gb: float) -> Iterator[str]:
@@ -39,6 +63,17 @@ def _of_data(settings: Mapping[str, Any], disk_gb: float) -> Iterator[str]:
             f"metrics_retention_size_gb is {size}, and the disk has {int(disk_gb)} GB. Set it to {most} at most, or "
             f"leave it out, which gives {retention_gb(disk_gb)}."
         )
+
+
+def _of_logs(settings: Mapping[str, Any], disk_gb: float) -> Iterator[str]:
+    most = max(_LEAST_LOGS_GB, int(disk_gb) // 2)
+    if not 0 <= settings["logs_size_gb"] <= most:
+        yield (
+            f"metrics_logs_size_gb is {settings['logs_size_gb']}, and the disk has {int(disk_gb)} GB. Set it to {most} "
+            f"at most, or leave it out, which gives {logs_gb(disk_gb)}."
+        )
+    if settings["logs_days"] < 1:
+        yield f"metrics_logs_days is {settings['logs_days']}; allowed: 1 or more."
 
 
 def _of_alerts(settings: Mapping[str, Any]) -> Iterator[str]:

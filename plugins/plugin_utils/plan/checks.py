@@ -356,6 +356,15 @@ def ports_differ(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     return found
 
 
+def logs_are_taken(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
+    """Who asks for logs in one place has a place for them; without one the hosts keep their own, as ever."""
+    if not fleet.central_logs or fleet.logs_to:
+        return []
+    message = "mastodon_central_logs_enabled is true, and the group metrics has no host: nobody takes the logs."
+    advice = "Put a host into the group metrics, or leave mastodon_central_logs_enabled out."
+    return [warning("logs", (), message, advice)]
+
+
 def nginx_outwaits_puma(fleet: Fleet, hosts: Hosts, c: Coefficients) -> list[Finding]:
     """C18. nginx waits 60 to 300 s for Rails; given up earlier, a request is sent again while the first still runs."""
     impatient = [
@@ -423,6 +432,7 @@ CHECKS: tuple[Callable[[Fleet, Hosts, Coefficients], list[Finding]], ...] = (
     edges_reach_the_application,
     memory_suffices,
     ports_differ,
+    logs_are_taken,
     nginx_outwaits_puma,
     *checks_environment.CHECKS,
     addresses_are_of_one_kind,

@@ -51,7 +51,7 @@ _UNNOTICED = {"postgres.app_connection_limit", "postgres.replicas", "postgres.ro
 # Long lists, of which only what differs is told.
 _LISTS = ("firewall", "postgres.clients")
 # Where a host goes that no service reads.
-_OF_RUNS = ("releases",)
+_UNREAD = ("releases", "logs")
 _APPLICATION = ("web", "streaming", "sidekiq")
 _RUBY = ("web", "sidekiq")
 # Strongest first: of several effects on a service only one happens.
@@ -362,7 +362,7 @@ def _endpoint_effect(which: str, new: Mapping[str, Any]) -> tuple[tuple[str, ...
     Where poolers stand between, only migrations and dumps use the address of PostgreSQL itself.
     """
     which = which.partition(".")[0]
-    if which in _OF_RUNS:
+    if which in _UNREAD:
         return (), ""
     if which in ("web", "streaming", "tls"):
         return ((COMPONENTS["nginx"],), "reload") if "nginx" in new else ((), "")

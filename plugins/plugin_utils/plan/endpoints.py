@@ -23,6 +23,8 @@ RUBY = ("web", "sidekiq")
 # Who needs the files of a release, or a part of them.
 RELEASED = (*APPLICATION, "nginx")
 RELEASES_PORT = 8640
+# systemd-journal-remote's own.
+LOGS_PORT = 19532
 _SPREAD_LEEWAY = 2
 # Networks that are a fleet's own; who is trusted in one of them is trusted in all of it, so that another edge changes
 # nothing.
@@ -245,6 +247,8 @@ class Routes:
             found["trusted_proxies"] = self.proxies
         if host.runs(*RELEASED) and host is not self.builder:
             found["releases"] = {"host": self.builder.address, "port": RELEASES_PORT}
+        if self.fleet.logs_to not in (None, host):
+            found["logs"] = {"host": self.fleet.logs_to.address, "port": LOGS_PORT}
         return found
 
 

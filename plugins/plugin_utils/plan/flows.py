@@ -16,6 +16,7 @@ from .model import LOOPBACK, Fleet, Flow, HostPlan
 WORLD, CONTROL = "world", "control"
 SSH = 22
 _RELEASES, _GATE, _ACME = "host -> releases", "gate -> nginx", "nginx -> nginx"
+LOGS = "host -> logs"
 REPLICATION, HEALTH = "replica -> postgres", "haproxy -> replica health"
 # What passes while a playbook runs, or certificates are asked for, and not while people use the instance.
 OF_RUNS = (_RELEASES, _GATE, _ACME)
@@ -31,6 +32,7 @@ def flows(fleet: Fleet, hosts: Mapping[str, HostPlan]) -> tuple[Flow, ...]:
         found += _application(fleet, plan, by_address)
         found += _pools(plan, by_address)
         found += _releases(plan, by_address)
+        found += _logs(plan, by_address)
     primary, builder = fleet.primary.name, endpoints.builder(fleet)
     found.append(_flow(builder, primary, postgres.PORT, "builder -> postgres", "migrations of the database"))
     found += _between_edges(fleet, builder)
@@ -112,6 +114,13 @@ def _releases(plan: HostPlan, by_address: Mapping[str, str]) -> Iterator[Flow]:
     if end := plan.endpoints.get("releases"):
         target = _behind(end, plan, by_address)
         yield _flow(plan.host.name, target, end["port"], _RELEASES, "releases, fetched from where they are built")
+
+
+def _logs(plan: HostPlan, by_address: Mapping[str, str]) -> Iterator[Flow]:
+    """From every host whose journal is kept elsewhere too."""
+    if end := plan.endpoints.get("logs"):
+        target = _behind(end, plan, by_address)
+        yield _flow(plan.host.name, target, end["port"], LOGS, "what the journal of the host says")
 
 
 def _between_edges(fleet: Fleet, builder: str) -> Iterator[Flow]:

@@ -60,6 +60,7 @@ HOST_VARIABLES = (*SIZES, *OVERRIDES, "mastodon_env", *ALIKE)
 FLEET_SETTINGS = (
     "mastodon_s3_enabled",
     "mastodon_internal_tls_enabled",
+    "mastodon_central_logs_enabled",
     "mastodon_monthly_active_users",
     "mastodon_requests_per_second",
     "mastodon_plan_coefficients",
@@ -159,7 +160,11 @@ def _read_settings(settings: Mapping[str, object]) -> tuple[dict[str, Any], list
     """The fields of a `Fleet` that settings decide."""
     read: dict[str, Any] = {}
     findings: list[Finding] = []
-    booleans = {"media_in_object_storage": "mastodon_s3_enabled", "internal_tls": "mastodon_internal_tls_enabled"}
+    booleans = {
+        "media_in_object_storage": "mastodon_s3_enabled",
+        "internal_tls": "mastodon_internal_tls_enabled",
+        "central_logs": "mastodon_central_logs_enabled",
+    }
     for name, variable in booleans.items():
         read[name], wrong = _read_boolean(variable, settings.get(variable, False))
         findings += wrong

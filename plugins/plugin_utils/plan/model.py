@@ -84,6 +84,7 @@ class Fleet:
     hosts: tuple[Host, ...]
     media_in_object_storage: bool = False
     internal_tls: bool = False
+    central_logs: bool = False
     monthly_active_users: int | None = None
     requests_per_second: float | None = None
     builder: str | None = None
@@ -133,6 +134,11 @@ class Fleet:
     def monitored(self) -> bool:
         """True if a host collects metrics, so that every other host exports them."""
         return bool(self.running("metrics"))
+
+    @property
+    def logs_to(self) -> Host | None:
+        """The host that every other sends what its journal says, where a person asks for it."""
+        return next(iter(self.running("metrics")), None) if self.central_logs else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from .flows import HEALTH, OF_RUNS
+from .flows import HEALTH, LOGS, OF_RUNS
 from .picture import CONTROL, METRICS, WORLD, draw
 from .stacks import Stack, leaves, stacks_of
 from .words import COMPONENTS, listed, ports, size_of, span
@@ -114,6 +114,7 @@ def _not_drawn(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]]) -> l
     kinds = {
         "SSH from the control machine to every host": lambda flow: flow["from"] == CONTROL,
         "metrics, which are read from every host": lambda flow: flow["what"].startswith(METRICS),
+        "logs, which every host sends to the metrics host": lambda flow: flow["what"] == LOGS,
         "what a run itself asks: releases from where they are built, and answers of each edge": lambda flow: (
             flow["what"] in OF_RUNS
         ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from .flows import HEALTH, OF_RUNS
+from .flows import HEALTH, LOGS, OF_RUNS
 from .stacks import Figure, Stack
 from .words import COMPONENTS, joined, listed, ports, size_of, span
 
@@ -204,7 +204,7 @@ def draw(stacks: Sequence[Stack], flows: Iterable[Mapping[str, Any]], *, width: 
 
 def not_drawn(what: str) -> bool:
     """True for flows that a picture leaves out, by what they are."""
-    return what.startswith(METRICS) or what in (*OF_RUNS, HEALTH)
+    return what.startswith(METRICS) or what in (*OF_RUNS, HEALTH, LOGS)
 
 
 def text_width(text: str, size: float = 12) -> float:

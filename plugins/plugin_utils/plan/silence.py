@@ -14,6 +14,7 @@ WORDS = (
     "demand",
     "input",
     "inventory",
+    "logs",
     "pgbouncer",
     "pools",
     "provisional",

@@ -225,6 +225,7 @@ def random_fleets(draw: st.DrawFn, most_hosts: int = MOST_HOSTS) -> Inventory:
         settings={
             "mastodon_s3_enabled": draw(st.sampled_from((True, True, True, False))),
             "mastodon_internal_tls_enabled": draw(st.booleans()),
+            "mastodon_central_logs_enabled": draw(st.booleans()),
             **draw(
                 st.sampled_from(({},) * 9 + ({"mastodon_plan_coefficients": {"nginx_proxy_read_timeout_seconds": 30}},))
             ),

@@ -39,7 +39,7 @@ STANDBY_DEFAULTS = {
     "max_prepared_transactions": 0,
     "max_locks_per_transaction": 64,
 }
-READER_PORT, HEALTH_PORT, RELEASES_PORT = 6433, 6434, 8640
+READER_PORT, HEALTH_PORT, RELEASES_PORT, LOGS_PORT = 6433, 6434, 8640, 19532
 # What is the fleet's own network, where one trusted address means all of it.
 PRIVATE = [ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 EXPORTER_PORTS = {"postgres": 9187, "pgbouncer": 9127, "redis": 9121, "nginx": 9113, "web": 9394, "sidekiq": 9394}
@@ -359,7 +359,7 @@ def _unreachable(host: Mapping[str, Any], at: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def flows(plan: Mapping[str, Any], groups: Groups) -> set[tuple[str, str, int]]:
+def flows(plan: Mapping[str, Any], groups: Groups, settings: Settings) -> set[tuple[str, str, int]]:
     """(from, to, port) of all that has to pass between hosts, from the endpoints and parts of the plan."""
     planned = plan["hosts"]
     expected = {("control", name, 22) for name in planned}
@@ -377,6 +377,8 @@ def flows(plan: Mapping[str, Any], groups: Groups) -> set[tuple[str, str, int]]:
             expected.add((name, core, 6379))
         asked = _scraped(host) | ({443} if "nginx" in host else set())
         expected |= {(metrics, name, port) for metrics in groups.get("metrics", ()) for port in asked}
+        if settings.get("mastodon_central_logs_enabled"):
+            expected |= {(name, metrics, LOGS_PORT) for metrics in groups.get("metrics", ())}
     builder = _builder(groups)
     expected.add((builder, primary, 5432))
     released = {name for tier in ("web", "streaming", "sidekiq", "nginx") for name in groups[tier]}
@@ -426,7 +428,7 @@ def inconsistent(
         if tiers - {"metrics"} != parts - {"metrics"}:
             wrong.append(f"{name}: is in {sorted(tiers)} and runs {sorted(parts)}")
     said = {(flow["from"], flow["to"], flow["port"]) for flow in plan["flows"]}
-    wanted = flows(plan, groups)
+    wanted = flows(plan, groups, settings)
     wrong += [f"flow missing: {flow}" for flow in sorted(wanted - said)]
     wrong += [f"flow without use: {flow}" for flow in sorted(said - wanted)]
     wrong += [f"totals: {name} is {said}, not {own}" for name, (said, own) in _totals(plan).items() if said != own]
@@ -462,6 +464,10 @@ def _ways(planned: Mapping[str, Any], groups: Groups, settings: Settings) -> lis
         said = ends.get("releases")
         if said != ({"host": planned[builder]["host"]["address"], "port": RELEASES_PORT} if released else None):
             wrong.append(f"{name}: fetches releases from {said}")
+        takers = groups.get("metrics", ()) if settings.get("mastodon_central_logs_enabled") else ()
+        to = [{"host": planned[taker]["host"]["address"], "port": LOGS_PORT} for taker in takers if taker != name]
+        if [ends[what] for what in ends if what == "logs"] != to:
+            wrong.append(f"{name}: its logs go to {ends.get('logs')}, not {to}")
         wrong += _trusted(name, host, [planned[edge]["host"]["address"] for edge in edges - {name}])
         role = host.get("postgres", {}).get("role")
         leads = {

@@ -156,6 +156,7 @@ def test_groups_of_ones_own_are_welcome(group):
 
 SETTINGS = [
     ({"mastodon_s3_enabled": "maybe"}, ["mastodon_s3_enabled is 'maybe'", "true or false"]),
+    ({"mastodon_central_logs_enabled": "no!"}, ["mastodon_central_logs_enabled is 'no!'", "true or false"]),
     ({"mastodon_internal_tls_enabled": "perhaps"}, ["mastodon_internal_tls_enabled is 'perhaps'", "true or false"]),
     ({"mastodon_monthly_active_users": "many"}, ["mastodon_monthly_active_users is 'many'", "whole number"]),
     ({"mastodon_monthly_active_users": -5}, ["mastodon_monthly_active_users is -5", "from"]),

@@ -434,6 +434,15 @@ def test_addresses_of_two_kinds_are_warned_about():
     ]
 
 
+def test_logs_that_nobody_would_take_are_warned_about():
+    asked = SPLIT.with_settings(mastodon_central_logs_enabled=True)
+    plan = planned(asked)
+    assert [(finding.constraint, finding.severity) for finding in plan.findings] == [("logs", "warning")]
+    assert "Put a host into the group metrics" in plan.warnings[0].advice
+    assert planned(asked.with_host("watch", "metrics", like="redis1", vm_address="10.0.0.20")).findings == ()
+    assert planned(asked.with_settings(mastodon_plan_silenced=["logs"])).findings == ()
+
+
 # --- What no inventory can break: the plan is spoilt by hand, and the check that guards the library must see it.
 
 

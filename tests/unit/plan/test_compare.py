@@ -63,6 +63,7 @@ def test_reasons_and_budgets_alone_are_no_difference(box):
         ("redis.limit_nofile", 9, {"Redis": "restart"}),
         ("nginx.worker_connections", 9, {"nginx": "reload"}),
         ("nginx.limit_nofile", 9, {"nginx": "restart"}),
+        ("endpoints.logs", {"host": "192.0.2.11", "port": 19532}, {}),
         ("endpoints.web", [{"host": "192.0.2.11", "port": 3000}], {"nginx": "reload"}),
         ("endpoints.redis.host", "192.0.2.11", {"Puma": "restart", "streaming": "restart", "Sidekiq": "restart"}),
         ("host.memory_mb", 5000, {}),

@@ -127,6 +127,24 @@ def test_metrics_are_collected_from_what_each_host_runs(plan_fleet):
     assert not [flow for flow in flows(plan_fleet(FLEET)) if flow["port"] in range(9000, 9500)]
 
 
+def test_logs_go_to_the_metrics_host_where_a_person_asks_for_it(plan_fleet):
+    watched = FLEET | {"watch": (2, 3972, "metrics")}
+    plan = plan_fleet(watched, {"mastodon_central_logs_enabled": True})
+    found = {(flow["from"], flow["to"]) for flow in flows(plan) if flow["port"] == 19532}
+    assert found == {(name, "watch") for name in FLEET}
+    (opening,) = (entry for entry in plan.hosts["watch"].firewall if entry.port == 19532)
+    assert set(opening.sources) == {plan.hosts[name].host.address for name in FLEET}
+    assert plan.hosts["web1"].endpoints["logs"] == {"host": plan.hosts["watch"].host.address, "port": 19532}
+    assert "logs" not in plan.hosts["watch"].endpoints
+    assert not [flow for flow in flows(plan_fleet(watched)) if flow["port"] == 19532]
+
+
+def test_a_box_that_watches_itself_sends_its_logs_nowhere(plan_box):
+    plan = plan_box(groups={"metrics": ["box"]}, settings={"mastodon_central_logs_enabled": True})
+    assert "logs" not in plan.hosts["box"].endpoints
+    assert 19532 not in {entry.port for entry in plan.hosts["box"].firewall}
+
+
 def test_each_application_host_uses_one_pooler(plan_fleet):
     hosts = FLEET | {"pool1": (2, 3972, "pgbouncer"), "pool2": (2, 3972, "pgbouncer")}
     used = Counter(flow["from"] for flow in flows(plan_fleet(hosts)) if flow["port"] == 6432)

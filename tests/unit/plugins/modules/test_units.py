@@ -236,6 +236,18 @@ def test_a_unit_that_systemd_keeps_trying_to_start_begins_anew_with_what_is_ther
     assert host.owed.pending() == set()
 
 
+def test_a_unit_that_may_wait_for_another_host_is_up_while_systemd_keeps_trying_to_start_it(tmp_path):
+    host, unit = Host(tmp_path, **{"a.service": DOWN}), {"name": "a", "may_wait": True}
+    host.broken = {"a.service"}
+    assert host.run(unit) == {"changed": True, "started": ["a.service"], "enabled": ["a.service"]}
+    assert host.run(unit) == {}
+    host.owed.add({"restart a.service"})
+    assert host.run(unit)["restarted"] == ["a.service"]
+    assert host.owed.pending() == set()
+    host.known["a.service"]["ActiveState"] = "failed"
+    assert host.run(unit)["started"] == ["a.service"]
+
+
 def test_what_a_service_finds_out_at_its_start_stays_owed(tmp_path):
     host = Host(tmp_path, **{"rules.service": DOWN})
     host.owing["rules.service"] = ["reload rules.service"]
