@@ -87,7 +87,7 @@ class TestTheTruth:
             }
             assert states["prometheus-node-exporter.service", "active"] == 1
             names = {name for name, _state in states}
-            assert not [name for name in names if name.startswith(("getty", "systemd-", "dev-", "user"))]
+            assert not [name for name in names if name.startswith(("getty", "systemd-logind", "systemd-journald", "dev-", "user"))]
             if "web" in whole_plan["hosts"][host]:
                 assert "mastodon-web.service" in names
 

@@ -9,6 +9,8 @@ import pytest
 from e2e.instance import wait_until
 from e2e.ports import listening, scan
 
+pytestmark = pytest.mark.by_name
+
 ON = ("-e", "mastodon_central_logs_enabled=true")
 # What of a run concerns them.
 ONLY = ("--tags", "base,certificates,exporters,metrics")
