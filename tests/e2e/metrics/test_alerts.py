@@ -20,11 +20,10 @@ from e2e.instance import Instance, wait_until
 from e2e.status.test_status import ROW
 
 from . import faults
-from .watching import IN_HASTE, SECONDS, about, alerts, all_targets_up, firing, mails, query, webhook
+from .watching import IN_HASTE, SECONDS, alerts, all_targets_up, firing, mail_with, mails, query, webhook
 
 # Puma reports every half minute, and how a unit did is averaged over five minutes.
 TOLD_SECONDS, OVER_SECONDS, QUIET_SECONDS = 260, 300, 60
-SUBJECTS = ("FIRING critical", "FIRING warning")
 
 Causes = list[Callable[[], AbstractContextManager]]
 
@@ -161,8 +160,8 @@ def cases(kind):
 class Watcher:
     """Looks at what is told while things break and are mended."""
 
-    def __init__(self, wave: Wave, watch, fleet) -> None:
-        self._wave, self._watch, self._fleet = wave, watch, fleet
+    def __init__(self, wave: Wave, watch, fleet, hosts) -> None:
+        self._wave, self._watch, self._fleet, self._hosts = wave, watch, fleet, hosts
         self.seen = {alert: Seen() for alert in wave.told}
         self.hushed: set[str] = set()
 
@@ -183,15 +182,17 @@ class Watcher:
         while (now := time.monotonic() - began) < seconds and not done(alerts(self._watch), round(now, 1)):
             time.sleep(0.5)
 
-    def _mail(self, alert, *kinds):
+    def _mail(self, alert, state):
+        # Alerts of one kind are one mail, with a line each; that of a queue has its name in what follows.
         what = self._wave.told[alert]
-        return any(about(self._fleet, self._before, f"[{kind}] {alert}", what) for kind in kinds)
+        on = f" on {what}" if what in self._hosts else ""
+        return mail_with(self._fleet, self._before, f"\n{alert}{on}: {state}\n")
 
     def _is_told(self, found, now) -> bool:
         for alert, seen in self.seen.items():
             if seen.known is None and found.get((alert, self._wave.told[alert])) == "active":
                 seen.known = now
-            if seen.known is not None and seen.mailed is None and self._mail(alert, *SUBJECTS):
+            if seen.known is not None and seen.mailed is None and self._mail(alert, "firing"):
                 seen.mailed = now
         self.hushed |= {alert for alert, what in self._wave.quiet.items() if found.get((alert, what)) == "suppressed"}
         return all(it.mailed is not None for it in self.seen.values()) and self.hushed == self._wave.quiet.keys()
@@ -200,7 +201,7 @@ class Watcher:
         for alert, seen in self.seen.items():
             if seen.ended is None and (alert, self._wave.told[alert]) not in found:
                 seen.ended = now
-            if seen.ended is not None and seen.told_of_end is None and self._mail(alert, "RESOLVED"):
+            if seen.ended is not None and seen.told_of_end is None and self._mail(alert, "resolved"):
                 seen.told_of_end = now
         return all(it.told_of_end is not None for it in self.seen.values() if it.mailed is not None)
 
@@ -226,7 +227,7 @@ def outcome(wave):
     def ran(hasty, watch, watched, fleet, plan_of):
         if not watched.hosts_of("pgbouncer"):
             pytest.skip("for a fleet whose parts are on hosts of their own")
-        watcher = Watcher(wave, watch, fleet)
+        watcher = Watcher(wave, watch, fleet, watched.hosts)
         watcher.run(wave.causes(watched, plan_of, fleet.secrets()["mastodon_postgres_password"]))
         seen = {alert: vars(it) for alert, it in watcher.seen.items()}
         record("alerts", {"wave": wave.name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seen})
@@ -256,7 +257,9 @@ def test_a_mail_says_what_to_do_and_the_status_names_it(watch, watched, fleet, h
     before = set(mails(fleet))
     with faults.stopped(edge, "nginx.service"):
         wait_until(lambda: alert in firing(watch), SECONDS, "the alert fires")
-        told = wait_until(lambda: about(fleet, before, "[FIRING critical] EdgeNotAnswering"), SECONDS, "a mail says so")
+        told = wait_until(
+            lambda: mail_with(fleet, before, "Subject: [FIRING critical] EdgeNotAnswering"), SECONDS, "a mail says so"
+        )
         assert edge.name in told
         assert "docs/runbooks/EdgeNotAnswering.md" in told
         status = fleet.command("run", "playbooks/status.yml", check=False)
@@ -266,4 +269,6 @@ def test_a_mail_says_what_to_do_and_the_status_names_it(watch, watched, fleet, h
     told = [(it["status"], one["labels"]["alertname"]) for it in hasty for one in it["alerts"]]
     assert ("firing", "EdgeNotAnswering") in told
     wait_until(lambda: alert not in firing(watch), SECONDS, "the alert ends")
-    wait_until(lambda: about(fleet, before, "[RESOLVED] EdgeNotAnswering"), SECONDS, "a mail says that it is over")
+    wait_until(
+        lambda: mail_with(fleet, before, "Subject: [RESOLVED] EdgeNotAnswering"), SECONDS, "a mail says that it is over"
+    )

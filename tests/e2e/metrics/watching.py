@@ -86,10 +86,9 @@ def mails(fleet: Fleet) -> dict[str, str]:
     return dict(json.loads(done.stdout))
 
 
-def about(fleet: Fleet, before: set[str], subject: str, what: str = "") -> str | None:
-    """The first mail that was not there before, has this subject, and names what it is about."""
-    new = (text for name, text in mails(fleet).items() if name not in before)
-    return next((text for text in new if f"Subject: {subject}" in text and what in text), None)
+def mail_with(fleet: Fleet, before: set[str], words: str) -> str | None:
+    """The first mail that was not there before and has these words."""
+    return next((text for name, text in mails(fleet).items() if name not in before and words in text), None)
 
 
 @contextmanager
