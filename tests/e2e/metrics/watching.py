@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
@@ -91,17 +93,35 @@ def mail_with(fleet: Fleet, before: set[str], words: str) -> str | None:
     return next((text for name, text in mails(fleet).items() if name not in before and words in text), None)
 
 
+@dataclass
+class Webhook:
+    """An address that takes what Alertmanager sends, from whoever knows its token: all that it was sent."""
+
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    url: str = ""
+    took: list[dict] = field(default_factory=list)
+
+    @contextmanager
+    def another_token(self) -> Iterator[None]:
+        """Whoever knows the token so far is turned away."""
+        token, self.token = self.token, secrets.token_hex(16)
+        try:
+            yield
+        finally:
+            self.token = token
+
+
 @contextmanager
-def webhook(address: str, token: str) -> Iterator[tuple[str, list[dict]]]:
-    """An address on this machine that takes what Alertmanager sends, with a token: (its URL, all that it was sent)."""
-    took: list[dict] = []
+def webhook(address: str) -> Iterator[Webhook]:
+    """A webhook on this machine."""
+    hook = Webhook()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            known = self.headers["Authorization"] == f"Bearer {token}"
+            known = self.headers["Authorization"] == f"Bearer {hook.token}"
             if known:
-                took.append(body)
+                hook.took.append(body)
             self.send_response(200 if known else 401)
             self.end_headers()
 
@@ -111,8 +131,9 @@ def webhook(address: str, token: str) -> Iterator[tuple[str, list[dict]]]:
     server = ThreadingHTTPServer((address, 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    hook.url = f"http://{address}:{server.server_port}/alerts"
     try:
-        yield f"http://{address}:{server.server_port}/alerts", took
+        yield hook
     finally:
         server.shutdown()
         thread.join()
