@@ -52,16 +52,6 @@ cat > /dev/null
 trap "" TERM
 kill 0
 """
-STAY_CONNECTED = """
-read -r PGPASSWORD
-export PGPASSWORD
-for _number in $(seq "$1"); do
-  sleep "$3" | psql -X -h "$2" -p 6432 -U mastodon -d mastodon_production > /dev/null 2>&1 &
-done
-cat > /dev/null
-trap "" TERM
-kill 0
-"""
 FULL_DISK = "/srv/full"
 # Runs beside the host, in its file systems, and may do what the host may not: make a disk of a file, and mount it.
 MAKE_DISK = f"""
@@ -292,57 +282,3 @@ def fewer_workers(host: Host) -> Iterator[None]:
         yield
         count = ["pgrep", "--full", "--count", "^puma: cluster worker"]
         wait_until(lambda: host.run(*count).stdout.strip() == "1", BOOT_SECONDS, "one worker, as set by hand")
-
-
-@contextmanager
-def many_clients(pooler: Host, clients: int, password: str) -> Iterator[None]:
-    """So many clients are connected to a PgBouncer, and want nothing."""
-    idle = pooler.begin("bash", "-c", STAY_CONNECTED, "stay", str(clients), pooler.address, str(HELD_SECONDS))
-    idle.stdin.write(f"{password}\n")
-    idle.stdin.flush()
-    try:
-        yield
-    finally:
-        idle.stdin.close()
-        idle.wait(timeout=60)
-
-
-@contextmanager
-def dying_jobs(instance: Instance) -> Iterator[None]:
-    """Jobs fail that are not tried again; whoever mends it looks at them, and throws them away."""
-    (sender,) = instance.sql("SELECT min(id) FROM accounts WHERE domain IS NULL")
-    nobody = f"http://{instance.host_of('redis').address}:9/inbox"
-    jobs = []
-    for _number in range(40):
-        now = int(time.time() * 1000)
-        job = {"class": "DeliveryWorker", "queue": "push", "jid": secrets.token_hex(12), "retry": 0}
-        job |= {"args": ["{}", int(sender), nobody], "created_at": now, "enqueued_at": now}
-        jobs.append(json.dumps(job))
-    instance.queues("LPUSH", "queue:push", *jobs)
-    try:
-        yield
-    finally:
-        instance.queues("DEL", "dead")
-
-
-@contextmanager
-def stuttering(host: Host, unit: str) -> Iterator[None]:
-    """A process gets no processor, for most of the time."""
-    script = """
-    process=$(systemctl show --property=MainPID --value "$1")
-    while read -r -t 0.3 _line; [ $? -gt 128 ]; do kill -STOP "$process"; sleep 0.7; kill -CONT "$process"; done
-    """
-    holding = host.begin("bash", "-c", script, "stutter", unit)
-    try:
-        yield
-    finally:
-        holding.stdin.close()
-        holding.wait(timeout=30)
-
-
-@contextmanager
-def second_scheduler(instance: Instance) -> Iterator[None]:
-    """Somebody starts a process by hand that listens to `scheduler` too."""
-    command = ["bundle", "exec", "sidekiq", "-c", "1", "-q", "scheduler"]
-    with instance.process("mastodon-sidekiq*.service", *command):
-        yield

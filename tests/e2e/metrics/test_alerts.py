@@ -19,7 +19,7 @@ from e2e.instance import Instance, wait_until
 from e2e.status.test_status import ROW
 
 from . import faults
-from .watching import IN_HASTE, SECONDS, Webhook, alerts, all_targets_up, firing, mail_with, mails, query, webhook
+from .watching import IN_HASTE, SECONDS, alerts, all_targets_up, firing, mail_with, mails, query, webhook
 
 # Puma reports every half minute, and how a unit did is averaged over five minutes.
 TOLD_SECONDS, OVER_SECONDS, QUIET_SECONDS = 260, 300, 60
@@ -34,7 +34,6 @@ class Scene:
     instance: Instance
     plan_of: Callable[[str], dict]
     password: str
-    hook: Webhook
 
     @property
     def threads(self) -> int:
@@ -51,7 +50,6 @@ class Wave:
     causes: Callable[[Scene], Causes]
     told: dict[str, str]
     quiet: dict[str, str] = field(default_factory=dict)
-    over_seconds: int = OVER_SECONDS
 
 
 @dataclass
@@ -88,21 +86,6 @@ def minutes(scene):
     return [
         lambda: faults.broken(scene.instance.hosts["edge1"], "prometheus-nginx-exporter.service"),
         lambda: faults.slow_neighbour(scene.instance),
-    ]
-
-
-def long_remembered(scene):
-    """Jobs die, a second scheduler runs, requests find no connection, streaming stutters, a webhook refuses."""
-    hosts = scene.instance.hosts
-    clients = int(scene.plan_of("pool1")["pgbouncer"]["max_client_conn"] * 0.9)
-    return [
-        scene.hook.another_token,
-        lambda: faults.dying_jobs(scene.instance),
-        lambda: faults.second_scheduler(scene.instance),
-        lambda: faults.stuttering(hosts["streaming1"], "mastodon-streaming@4000.service"),
-        lambda: faults.environment(hosts["web1"], "mastodon-web.service", DB_POOL="1"),
-        lambda: faults.locked_table(scene.instance, hosts["web1"], scene.threads),
-        lambda: faults.many_clients(hosts["pool1"], clients, scene.password),
     ]
 
 
@@ -174,28 +157,12 @@ WAVES = (
     ),
 )
 # What takes minutes until it is told, or over, whatever is scaled: rates and means over some of them are looked at.
-SLOW_WAVES = (
-    Wave("minutes", minutes, told={"UnitFailed": "edge1", "QueueVeryLate": "push"}, quiet={"QueueLate": "push"}),
-    Wave(
-        "long_remembered",
-        long_remembered,
-        told={
-            "JobsDie": "",
-            "SchedulerTwice": "",
-            "StreamingSlow": "streaming1",
-            "DatabasePoolExhausted": "web1",
-            "ErrorsBurnFast": "",
-            "PgbouncerFull": "pool1",
-            "NotificationsFail": "",
-        },
-        over_seconds=720,
-    ),
-)
+SLOW_WAVE = Wave("minutes", minutes, told={"UnitFailed": "edge1", "QueueVeryLate": "push"}, quiet={"QueueLate": "push"})
 
 
 def cases(kind):
-    """(wave, alert) of each wave; of the slow ones by name only."""
-    all_waves = [(wave, ()) for wave in WAVES] + [(wave, pytest.mark.by_name) for wave in SLOW_WAVES]
+    """(wave, alert) of each wave; of the slow one by name only."""
+    all_waves = [(wave, ()) for wave in WAVES] + [(SLOW_WAVE, pytest.mark.by_name)]
     return [
         pytest.param(wave, alert, id=f"{wave.name}-{alert}", marks=marks)
         for wave, marks in all_waves
@@ -222,7 +189,7 @@ class Watcher:
                 broken.enter_context(cause())
             self._look(began, TOLD_SECONDS, self._is_told)
             mending = time.monotonic()
-        self._look(mending, self._wave.over_seconds, self._is_over)
+        self._look(mending, OVER_SECONDS, self._is_over)
 
     def _look(self, began, seconds, done) -> None:
         while (now := time.monotonic() - began) < seconds and not done(alerts(self._watch), round(now, 1)):
@@ -273,7 +240,7 @@ def outcome(wave):
         if not watched.hosts_of("pgbouncer"):
             pytest.skip("for a fleet whose parts are on hosts of their own")
         watcher = Watcher(wave, watch, fleet, watched.hosts)
-        scene = Scene(watched, plan_of, fleet.secrets()["mastodon_postgres_password"], hasty)
+        scene = Scene(watched, plan_of, fleet.secrets()["mastodon_postgres_password"])
         watcher.run(wave.causes(scene))
         seen = {alert: vars(it) for alert, it in watcher.seen.items()}
         record("alerts", {"wave": wave.name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seen})
@@ -282,7 +249,7 @@ def outcome(wave):
     return ran
 
 
-first, second, third, fourth, fifth = map(outcome, WAVES + SLOW_WAVES)
+first, second, third, slow = map(outcome, [*WAVES, SLOW_WAVE])
 
 
 @pytest.mark.parametrize(("wave", "alert"), cases("told"))

@@ -101,15 +101,6 @@ class Webhook:
     url: str = ""
     took: list[dict] = field(default_factory=list)
 
-    @contextmanager
-    def another_token(self) -> Iterator[None]:
-        """Whoever knows the token so far is turned away."""
-        token, self.token = self.token, secrets.token_hex(16)
-        try:
-            yield
-        finally:
-            self.token = token
-
 
 @contextmanager
 def webhook(address: str) -> Iterator[Webhook]:
