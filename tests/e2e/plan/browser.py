@@ -51,7 +51,7 @@ class Tab:
     def __init__(self, address: str):
         """Connect to the page at the DevTools address."""
         # The peer is Chromium itself on loopback.
-        self._socket = websocket.create_connection(address, timeout=30)
+        self._socket = websocket.create_connection(address, timeout=START_SECONDS)
         self._number = 0
         self.complaints: list[str] = []
         self.requests: list[str] = []
