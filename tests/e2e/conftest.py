@@ -2,9 +2,9 @@
 """The fleet under test.
 
 `--scenario NAME` makes the fleet of a Molecule scenario first, and removes it at the end; given several times, one
-after the other. Otherwise the tests use a fleet that is there: that of `--state FOLDER`, else the person's own
-rehearsal (.rehearsal). Folders that have the name of a scenario hold tests for fleets like its own; the others are for
-any fleet.
+after the other, or side by side where pytest has several processes. Otherwise the tests use a fleet that is there: that
+of `--state FOLDER`, else the person's own rehearsal (.rehearsal). Folders that have the name of a scenario hold tests
+for fleets like its own; the others are for any fleet.
 """
 
 from __future__ import annotations

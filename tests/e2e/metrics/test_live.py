@@ -19,7 +19,7 @@ from .test_page import NAMES, PHONE, SCREEN, WHOLE, assert_whole, keep_pictures
 from .watching import FRONT_PORT, SECONDS
 
 # What not every fleet has, by its job: how its metrics begin.
-OPTIONAL = {"pgbouncer": ("pgbouncer_", "fediops_plan_pgbouncer_"), "streaming": ("mastodon_streaming_",)}
+OPTIONAL = {"pgbouncer": ("pgbouncer_", "fediops_plan_pgbouncer_")}
 EVERY_SECONDS, HISTORY_SECONDS = 5, 300
 # A container may not ask its kernel about the clock.
 UNMEASURED = {"Clocks"}
