@@ -61,7 +61,7 @@ def up(state: State, arguments: argparse.Namespace) -> None:
     hosts.make_keys(state, addresses)
     made = hosts.make_containers(state, settings, addresses, images, arguments)
 
-    files = [path for path in (APPS[arguments.app], arguments.vars) if path]
+    files = [path for path in (APPS[arguments.app], *arguments.vars) if path]
     for host, variables in overlay.host_variables(state, settings, sizes, addresses, files).items():
         overlay.write_host_variables(state.new, host, variables)
     overlay.variables_folder(state.new, "group_vars", "all")  # where the secrets will be
@@ -222,7 +222,13 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--https-port", type=int, default=int(os.environ.get("REHEARSE_HTTPS_PORT", "8443")), metavar="PORT",
         help="port of 127.0.0.1 for the first nginx host; 0 publishes none",
     )  # fmt: skip
-    added.add_argument("--vars", type=Path, help="YAML file of variables for all hosts, e.g. another mastodon_repo")
+    added.add_argument(
+        "--vars",
+        action="append",
+        default=[],
+        type=Path,
+        help="YAML file of variables for all hosts, e.g. another mastodon_repo; of two, the later counts",
+    )
     added.add_argument("--mount", action="append", default=[], metavar="SOURCE:TARGET", help="folder to show to hosts")
     command(deploy, "run site.yml and write summary.json")
     command(status, "show what is up")
