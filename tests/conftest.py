@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -14,6 +15,11 @@ sys.path[:0] = [path for path in os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").
 
 # Of the tests of fleets, those that need none.
 WITHOUT_FLEET = ("tests/e2e/plan/", "tests/e2e/metrics/test_page.py")
+
+
+def pytest_configure():
+    """Who is told to end mends and removes what was broken and made, as after an interrupt."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
