@@ -7,51 +7,24 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from e2e.instance import Host, Instance, wait_until
+import yaml
+from e2e.fleet import Fleet
+from e2e.instance import STREAMING_PORT, Host, Instance, wait_until
 from e2e.jobs import Inbox
-from e2e.locked import statuses_locked
+from e2e.locked import table_locked
+
+from . import inside
 
 # Longer than the longest of all alerts takes, and ended before.
 HELD_SECONDS = 300
 # More than all threads of any fleet of the tests do meanwhile, if each takes so long.
 DELIVERIES, DELIVERY_SECONDS = 1500, 8
 BOOT_SECONDS = 120
-# Runs inside a host: so many people who ask again and again, until its input ends.
-ASK_AGAIN = """
-import http.client, json, os, sys, threading, time
-address, count, path, headers, seconds = json.loads(sys.stdin.readline())
-until = time.monotonic() + seconds
-def ask(number):
-    while time.monotonic() < until:
-        try:
-            connection = http.client.HTTPConnection(address, 3000, timeout=seconds)
-            connection.request("GET", path, headers=headers[number % len(headers)])
-            connection.getresponse().read()
-        except OSError:
-            pass
-        time.sleep(0.5)
-for number in range(count):
-    threading.Thread(target=ask, args=[number], daemon=True).start()
-sys.stdin.read()
-os._exit(0)
-"""
-# Runs inside a host, until its input ends: clients of the pooler there, each with a long transaction after the other.
-HOLD_CONNECTIONS = """
-read -r PGPASSWORD
-export PGPASSWORD
-hold() {
-  while sleep 0.2; do
-    psql -X -h "$1" -p 6432 -U mastodon -d mastodon_production -c "SELECT pg_sleep(60)"
-  done
-}
-for _number in $(seq "$1"); do hold "$2" > /dev/null 2>&1 & done
-cat > /dev/null
-trap "" TERM
-kill 0
-"""
+# People stay for longer than what is measured of them takes.
+CROWD_SECONDS = 1200
 FULL_DISK = "/srv/full"
 # Runs beside the host, in its file systems, and may do what the host may not: make a disk of a file, and mount it.
 MAKE_DISK = f"""
@@ -86,12 +59,13 @@ def stopped(host: Host, *patterns: str) -> Iterator[None]:
 def broken(host: Host, unit: str) -> Iterator[None]:
     """A service has a program that fails at once, and is started again and again."""
     folder = f"/run/systemd/system/{unit}.d"
-    host.shell(f"mkdir -p {folder}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {folder}/broken.conf")
+    fails = section(["ExecStart=", "ExecStart=/bin/false"])
+    host.output("install", "-D", "-m", "0644", "/dev/stdin", f"{folder}/broken.conf", stdin=fails)
     host.shell(f"systemctl daemon-reload; systemctl restart {unit} || true")
     try:
         yield
     finally:
-        host.shell(f"rm -r {folder}; systemctl daemon-reload; systemctl reset-failed {unit} || true")
+        host.shell(f"rm {folder}/broken.conf; systemctl daemon-reload; systemctl reset-failed {unit} || true")
         host.output("systemctl", "restart", unit)
 
 
@@ -109,13 +83,13 @@ def away(host: Host) -> Iterator[None]:
 
 
 @contextmanager
-def locked_table(instance: Instance, web: Host, people: int) -> Iterator[None]:
-    """Somebody locks the table that everybody reads, and so many people go on asking a host with Puma."""
+def locked_table(instance: Instance, web: Host, people: int, table: str = "statuses") -> Iterator[None]:
+    """Somebody locks a table that everybody reads, and so many people go on asking a host with Puma."""
     tokens = [instance.another_client().token for _number in range(4)]
     headers = [instance.proxied(Authorization=f"Bearer {token}") for token in tokens]
     wanted = [web.address, people, "/api/v1/timelines/public", headers, HELD_SECONDS]
-    with statuses_locked(instance, HELD_SECONDS):
-        asking = web.begin("python3", "-c", ASK_AGAIN)
+    with table_locked(instance, table, HELD_SECONDS):
+        asking = web.begin("python3", "-c", inside.ASK_AGAIN)
         asking.stdin.write(json.dumps(wanted) + "\n")
         asking.stdin.flush()
         try:
@@ -126,9 +100,9 @@ def locked_table(instance: Instance, web: Host, people: int) -> Iterator[None]:
 
 
 @contextmanager
-def exhausted_pool(pooler: Host, clients: int, password: str) -> Iterator[None]:
-    """So many clients of a PgBouncer hold a connection for longer than others would wait."""
-    holding = pooler.begin("bash", "-c", HOLD_CONNECTIONS, "hold", str(clients), pooler.address)
+def exhausted_pool(pooler: Host, clients: int, password: str, seconds: int = 60) -> Iterator[None]:
+    """So many clients of a PgBouncer hold a connection for so long, again and again."""
+    holding = pooler.begin("bash", "-c", inside.HOLD_CONNECTIONS, "hold", str(clients), pooler.address, str(seconds))
     holding.stdin.write(f"{password}\n")
     holding.stdin.flush()
     try:
@@ -161,11 +135,13 @@ def slow_neighbour(instance: Instance) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk(host: Host) -> Iterator[None]:
-    """A disk of the host's has no room left."""
+def full_disk(host: Host, share: float = 1) -> Iterator[None]:
+    """Of a disk of the host's such a share is in use."""
     _beside(host, MAKE_DISK)
     try:
-        host.shell(f"fallocate --length 60M {FULL_DISK}/full || dd if=/dev/zero of={FULL_DISK}/full bs=1M || true")
+        room, free = map(int, host.shell(f"df --block-size=1 --output=size,avail {FULL_DISK} | tail -1").split())
+        taken = min(free, int(free - (1 - share) * room))
+        host.shell(f"fallocate --length {taken} {FULL_DISK}/full")
         yield
     finally:
         _beside(host, REMOVE_DISK)
@@ -201,11 +177,11 @@ def certificate_near_its_end(host: Host) -> Iterator[None]:
 
 
 @contextmanager
-def redis_nearly_full(instance: Instance) -> Iterator[None]:
-    """Redis holds 19 twentieths of what it may."""
+def redis_nearly_full(instance: Instance, share: float = 0.95) -> Iterator[None]:
+    """Redis holds such a share of what it may."""
     (allowed,) = instance.redis("CONFIG", "GET", "maxmemory")[1:]
     (used,) = (line.split(":")[1] for line in instance.redis("INFO", "memory") if line.startswith("used_memory:"))
-    instance.redis("CONFIG", "SET", "maxmemory", str(int(int(used) / 0.95)))
+    instance.redis("CONFIG", "SET", "maxmemory", str(int(int(used) / share)))
     try:
         yield
     finally:
@@ -226,12 +202,12 @@ def redis_cannot_save(instance: Instance) -> Iterator[None]:
 
 
 @contextmanager
-def many_connections(host: Host) -> Iterator[None]:
-    """Somebody's program holds nearly all connections that PostgreSQL has."""
+def many_connections(host: Host, share: float = 0.98) -> Iterator[None]:
+    """Of the connections that PostgreSQL has, somebody's program holds what others leave of such a share."""
     (most,) = host.sql("SHOW max_connections", "postgres")
     (there,) = host.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'", "postgres")
     script = f"SELECT pg_sleep({HELD_SECONDS});"
-    count = int(int(most) * 0.98) - int(there)
+    count = int(int(most) * share) - int(there)
     holder = host.begin(
         "sh",
         "-c",
@@ -262,23 +238,215 @@ def replay_paused(replica: Host, primary: Host) -> Iterator[None]:
 
 
 @contextmanager
-def environment(host: Host, unit: str, **values: str) -> Iterator[None]:
-    """An administrator set something else by hand, and restarted the unit."""
-    folder, file = f"/run/systemd/system/{unit}.d", f"/run/{unit}.env"
-    lines = "".join(f"{name}={value}\\n" for name, value in values.items())
-    host.shell(f"printf '{lines}' > {file}; mkdir -p {folder}")
-    host.shell(f"printf '[Service]\\nEnvironmentFile={file}\\n' > {folder}/zz-by-hand.conf")
+def by_hand(host: Host, unit: str, *settings: str) -> Iterator[None]:
+    """An administrator set something else for a service by hand, and restarted it."""
+    folder = f"/run/systemd/system/{unit}.d"
+    host.output("install", "-D", "-m", "0644", "/dev/stdin", f"{folder}/zz-by-hand.conf", stdin=section(settings))
     host.shell(f"systemctl daemon-reload; systemctl restart {unit}")
     try:
         yield
     finally:
-        host.shell(f"rm {folder}/zz-by-hand.conf {file}; systemctl daemon-reload; systemctl restart {unit}")
+        host.shell(f"rm {folder}/zz-by-hand.conf; systemctl daemon-reload; systemctl restart {unit}")
+
+
+def section(settings: Iterable[str]) -> str:
+    """What a drop-in of a service says."""
+    return "\n".join(["[Service]", *settings, ""])
+
+
+@contextmanager
+def environment(host: Host, unit: str, name: str, value: str) -> Iterator[None]:
+    """A service has another value in its environment."""
+    # What a file says wins over what the unit itself does.
+    file = f"/run/{unit}.env"
+    host.output("tee", file, stdin=f"{name}={value}\n")
+    try:
+        with by_hand(host, unit, f"EnvironmentFile={file}"):
+            yield
+    finally:
+        host.output("rm", file)
 
 
 @contextmanager
 def fewer_workers(host: Host) -> Iterator[None]:
     """Puma has one worker."""
-    with environment(host, "mastodon-web.service", WEB_CONCURRENCY="1"):
+    with environment(host, "mastodon-web.service", "WEB_CONCURRENCY", "1"):
         yield
         count = ["pgrep", "--full", "--count", "^puma: cluster worker"]
         wait_until(lambda: host.run(*count).stdout.strip() == "1", BOOT_SECONDS, "one worker, as set by hand")
+
+
+@contextmanager
+def many_clients(pooler: Host, clients: int, password: str) -> Iterator[None]:
+    """So many clients are connected to a PgBouncer, and want nothing."""
+    idle = pooler.begin("python3", "-c", inside.STAY_CONNECTED)
+    idle.stdin.write(json.dumps([pooler.address, clients, password]) + "\n")
+    idle.stdin.flush()
+    assert idle.stdout.readline().strip() == str(clients)
+    try:
+        yield
+    finally:
+        idle.stdin.close()
+        idle.wait(timeout=60)
+
+
+@contextmanager
+def dying_jobs(instance: Instance) -> Iterator[None]:
+    """There are jobs of which nobody knows any more what they were; in the end somebody throws them away."""
+    now = time.time()
+    jobs = [
+        {"class": "GoneWorker", "queue": "default", "jid": secrets.token_hex(12), "args": [], "retry": 0}
+        | {"created_at": now, "enqueued_at": now}
+        for _number in range(40)
+    ]
+    instance.queues("LPUSH", "queue:default", *map(json.dumps, jobs))
+    try:
+        yield
+    finally:
+        instance.queues("DEL", "dead")
+
+
+@contextmanager
+def second_scheduler(instance: Instance) -> Iterator[None]:
+    """Somebody starts a process by hand that listens to `scheduler` too."""
+    command = ["bundle", "exec", "sidekiq", "-c", "1", "-q", "scheduler"]
+    with instance.process("mastodon-sidekiq*.service", *command):
+        yield
+
+
+@contextmanager
+def stuttering(host: Host, pattern: str) -> Iterator[None]:
+    """A process gets no processor for most of the time."""
+    (process,) = host.processes(pattern).values()
+    holding = host.begin("bash", "-c", inside.STUTTER, "stutter", process)
+    try:
+        yield
+    finally:
+        holding.stdin.close()
+        holding.wait(timeout=30)
+
+
+class Crowd:
+    """People with a stream each, all of one process: they come, are cut off, and come back."""
+
+    def __init__(self, host: Host, count: int, token: str) -> None:
+        self._process = host.begin("python3", "-c", inside.STREAMS)
+        self._say(json.dumps([host.address, STREAMING_PORT, count, token, CROWD_SECONDS]))
+
+    def _say(self, line: str) -> None:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """All streams end, and nobody comes back."""
+        self._say("go")
+        try:
+            yield
+        finally:
+            self._say("come")
+
+    def close(self) -> None:
+        """All of them leave."""
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+
+@contextmanager
+def crowd(host: Host, count: int, token: str) -> Iterator[Crowd]:
+    """So many people have a stream of a host's first process."""
+    people = Crowd(host, count, token)
+    try:
+        yield people
+    finally:
+        people.close()
+
+
+@contextmanager
+def redis_full_of_clients(instance: Instance) -> Iterator[None]:
+    """Redis takes no more clients than there are, and somebody's program connects and leaves, again and again."""
+    host = instance.host_of("redis_core")
+    (allowed,) = instance.redis("CONFIG", "GET", "maxclients")[1:]
+    (there,) = (it.split(":")[1] for it in instance.redis("INFO", "clients") if it.startswith("connected_clients:"))
+    instance.redis("CONFIG", "SET", "maxclients", str(int(there) + 10))
+    coming = host.begin("python3", "-c", inside.COME_AND_GO, host.address)
+    try:
+        yield
+    finally:
+        coming.stdin.close()
+        coming.wait(timeout=30)
+        instance.redis("CONFIG", "SET", "maxclients", allowed)
+
+
+@contextmanager
+def killed_for_memory(host: Host) -> Iterator[None]:
+    """A program wants more memory than it may have."""
+    wants = ["-p", "MemoryMax=32M", "-p", "MemorySwapMax=0", "python3", "-c", "bytearray(200 << 20)"]
+    assert host.run("systemd-run", "--wait", "--collect", "--quiet", *wants).status != 0
+    yield
+
+
+@contextmanager
+def little_memory(host: Host, share: float = 0.07) -> Iterator[None]:
+    """A program holds nearly all memory of the host, which is that of this machine: such a share is left."""
+    holder = host.begin("python3", "-c", inside.HOLD_MEMORY, str(share), str(HELD_SECONDS))
+    assert holder.stdout.readline().strip() == "held"
+    try:
+        yield
+    finally:
+        holder.stdin.close()
+        holder.wait(timeout=60)
+
+
+@contextmanager
+def lost_replica(primary: Host, replica: Host, fleet: Fleet) -> Iterator[None]:
+    """A replica is away while more is written than is kept for it; it is made anew."""
+    primary.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'")
+    primary.sql("SELECT pg_reload_conf()")
+    try:
+        with stopped(replica, "postgresql@*.service"):
+            for _number in range(12):
+                primary.sql(
+                    "SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 24)); SELECT pg_switch_wal()"
+                )
+            primary.sql("CHECKPOINT")
+            states = primary.sql("SELECT wal_status FROM pg_replication_slots")
+            assert states == ["lost"], states
+            yield
+    finally:
+        primary.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        primary.sql("SELECT pg_reload_conf()")
+        fleet.command("run", "playbooks/rebuild_replica.yml", "-e", f"host={replica.name}")
+
+
+@contextmanager
+def own_rule(watch: Host, expression: str) -> Iterator[None]:
+    """Prometheus has a rule of the administrator's own, too."""
+    rules = {"groups": [{"name": "own", "rules": [{"record": "own", "expr": expression}]}]}
+    with another_file(watch, "/etc/prometheus/rules/own.yml", json.dumps(rules)):
+        yield
+
+
+@contextmanager
+def no_targets(watch: Host, job: str) -> Iterator[None]:
+    """Somebody's list of what Prometheus asks is empty, for a job."""
+    path = "/etc/prometheus/prometheus.yml"
+    whole = yaml.safe_load(watch.output("cat", path))
+    (asked,) = (one for one in whole["scrape_configs"] if one["job_name"] == job)
+    asked["static_configs"] = []
+    with another_file(watch, path, yaml.safe_dump(whole)):
+        yield
+
+
+@contextmanager
+def another_file(watch: Host, path: str, text: str) -> Iterator[None]:
+    """Prometheus reads another text in a file of its configuration."""
+    there = watch.run("test", "-e", path).status == 0
+    watch.shell(f"cp -a {path} /run/kept" if there else f"install -m 0644 /dev/null {path}")
+    watch.output("sh", "-c", f"cat > {path}", stdin=text)
+    watch.output("systemctl", "reload", "prometheus.service")
+    try:
+        yield
+    finally:
+        watch.shell(f"cp -a /run/kept {path} && rm /run/kept" if there else f"rm {path}")
+        watch.output("systemctl", "reload", "prometheus.service")

@@ -40,7 +40,8 @@ def told(watch, targets):
         found = {}
         for target in targets:
             if (target["job"], target["host"]) == (job, host):
-                url = f"http://{target['address']}:{target['port']}/metrics"
+                scheme = target["labels"].get("__scheme__", "http")
+                url = f"{scheme}://{target['address']}:{target['port']}/metrics"
                 # Of one that is away there is nothing to be found.
                 for line in watch.run("python3", "-c", ASK, stdin=json.dumps(url)).stdout.splitlines():
                     if not line.startswith("#") and (match := LINE.match(line)):

@@ -100,3 +100,23 @@ def test_it_is_closed_again(live, watch, deployed):
     """Last of this file: the run without the network closes the front to it."""
     deployed.site("--tags", "base,metrics", "--limit", watch.name)
     assert scan({watch.address: [FRONT_PORT]})[watch.address][FRONT_PORT] == "silent"
+
+
+@pytest.mark.by_name
+def test_it_can_be_open_to_everybody_and_nothing_else_is(deployed, watch, watched, fleet):
+    only = ("--tags", "base,metrics", "--limit", watch.name)
+    ports, login = [9090, 9093, 9100, 9115, FRONT_PORT], ("admin", fleet.secrets()["mastodon_metrics_password"])
+    (other, *_more) = (host for host in watched.hosts.values() if host.name != watch.name)
+    deployed.site(*only, "-e", json.dumps({"metrics_public": True}))
+    try:
+        for source in (other, None):
+            answers = scan({watch.address: ports}, source)[watch.address]
+            assert {port for port, answer in answers.items() if answer == "open"} == {FRONT_PORT}
+        front = MetricsHost(f"https://{watch.address}:{FRONT_PORT}/", login)
+        assert front.ask("query", query="up")["result"]
+        with pytest.raises(urllib.error.HTTPError) as turned_away:
+            MetricsHost(front.address, ("admin", "wrong")).ask("query", query="up")
+        assert turned_away.value.code == 401
+    finally:
+        deployed.site(*only)
+    assert set(scan({watch.address: ports})[watch.address].values()) == {"silent"}

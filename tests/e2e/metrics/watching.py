@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import quote
 
 from e2e.fleet import Fleet
@@ -27,6 +28,31 @@ IN_HASTE = {
     "metrics_scrape_interval_seconds": 5,
 }
 SECONDS = 120
+# The container that stands for everything outside a fleet, and its name there.
+WORLD = "world"
+SUBMISSION_PORT = 2525
+TRUSTED = "/usr/local/share/ca-certificates/submission.crt"
+# Runs inside the world, until its input ends: a mail server for those who give a name and a password, over TLS alone.
+SUBMISSION = """
+import json, ssl, sys, tempfile
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Mailbox
+from aiosmtpd.smtp import AuthResult
+port, login, password, certificate = json.loads(sys.stdin.readline())
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+with tempfile.NamedTemporaryFile("w") as file:
+    file.write(certificate)
+    file.flush()
+    context.load_cert_chain(file.name)
+def known(server, session, envelope, mechanism, data):
+    return AuthResult(success=(data.login, data.password) == (login.encode(), password.encode()))
+Controller(
+    Mailbox("/var/mail/sink"), hostname="0.0.0.0", port=port, tls_context=context,
+    require_starttls=True, auth_required=True, auth_exclude_mechanism=["LOGIN"], authenticator=known,
+).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
 # Runs inside the world: the mails that it took.
 READ = """
 import email, email.policy, json, mailbox
@@ -83,7 +109,7 @@ def firing(watch: Host) -> set[tuple[str, str]]:
 def mails(fleet: Fleet) -> dict[str, str]:
     """{name: text} of all mails that the world took."""
     done = subprocess.run(
-        ["docker", "exec", fleet.containers["world"], "python3", "-c", READ], capture_output=True, text=True, check=True
+        ["docker", "exec", fleet.containers[WORLD], "python3", "-c", READ], capture_output=True, text=True, check=True
     )
     return dict(json.loads(done.stdout))
 
@@ -100,6 +126,15 @@ class Webhook:
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     url: str = ""
     took: list[dict] = field(default_factory=list)
+
+    @contextmanager
+    def another_token(self) -> Iterator[None]:
+        """Whoever knows the token so far is turned away."""
+        token, self.token = self.token, secrets.token_hex(16)
+        try:
+            yield
+        finally:
+            self.token = token
 
 
 @contextmanager
@@ -129,3 +164,27 @@ def webhook(address: str) -> Iterator[Webhook]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def submission(fleet: Fleet, watch: Host, folder: Path) -> Iterator[dict[str, str | int]]:
+    """A mail server in the world that the metrics host trusts: the role's settings for it."""
+    login, password, both = "alerts@social.example", secrets.token_hex(16), folder / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", f"/CN={WORLD}", "-addext", f"subjectAltName=DNS:{WORLD}"]
+    subprocess.run([*command, "-keyout", both, "-out", both], check=True, capture_output=True)
+    pem = both.read_text()
+    watch.output("tee", TRUSTED, stdin=pem[pem.index("-----BEGIN CERTIFICATE") :])
+    # It reads whom it trusts only once.
+    watch.shell("update-ca-certificates && systemctl restart prometheus-alertmanager.service")
+    serve = ["docker", "exec", "-i", fleet.containers[WORLD], "python3", "-c", SUBMISSION]
+    with subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        server.stdin.write(json.dumps([SUBMISSION_PORT, login, password, pem]) + "\n")
+        server.stdin.flush()
+        assert server.stdout.readline() == "ready\n"
+        try:
+            settings = {"server": WORLD, "port": SUBMISSION_PORT, "login": login, "password": password}
+            yield {f"metrics_smtp_{name}": value for name, value in settings.items()}
+        finally:
+            server.stdin.close()
+            watch.shell(f"rm {TRUSTED} && update-ca-certificates --fresh")

@@ -8,7 +8,7 @@ import secrets
 import time
 
 from e2e.instance import wait_until
-from e2e.locked import processed, statuses_locked
+from e2e.locked import processed, table_locked
 
 # Runs inside the host: so many requests at once, and the status of each.
 REQUESTS = """
@@ -80,7 +80,7 @@ def test_all_threads_at_once_find_a_connection(instance, plan, host):
     fatal = host.check_output(LOG).count("FATAL")
     failed, before = instance.queues("get", "stat:failed"), processed(instance)
 
-    with statuses_locked(instance):
+    with table_locked(instance):
         requests = begin_requests(instance, puma_threads + 4)
         pushed = push_jobs(instance, plan)
         busy = puma_threads + sidekiq_threads

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 from e2e.instance import wait_until
-from e2e.locked import processed, statuses_locked
+from e2e.locked import processed, table_locked
 from e2e.pooler import Pooler
 
 # Runs inside a host: so many requests at once for each path, and the status of each.
@@ -97,7 +97,7 @@ def test_all_threads_of_the_fleet_at_once(instance, plan_of, hosts_of, poolers):
     failed, before = instance.queues("GET", "stat:failed"), processed(instance)
 
     with ExitStack() as held:
-        held.enter_context(statuses_locked(instance))
+        held.enter_context(table_locked(instance))
         requests = [begin_requests(instance, host, puma[host.name], token) for host in hosts_of("web")]
         pushed = push_jobs(instance, plan_of)
         wait_until(lambda: busy(poolers) >= total, 45, f"{total} threads in a transaction or waiting for one")
