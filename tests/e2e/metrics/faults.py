@@ -7,12 +7,12 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import yaml
 from e2e.fleet import Fleet
-from e2e.instance import STREAMING_PORT, Host, Instance, wait_until
+from e2e.instance import Host, Instance, wait_until
 from e2e.jobs import Inbox
 from e2e.locked import table_locked
 
@@ -204,26 +204,14 @@ def redis_cannot_save(instance: Instance) -> Iterator[None]:
 @contextmanager
 def many_connections(host: Host, share: float = 0.98) -> Iterator[None]:
     """Of the connections that PostgreSQL has, somebody's program holds what others leave of such a share."""
-    (most,) = host.sql("SHOW max_connections", "postgres")
-    (there,) = host.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'", "postgres")
-    script = f"SELECT pg_sleep({HELD_SECONDS});"
-    count = int(int(most) * share) - int(there)
-    holder = host.begin(
-        "sh",
-        "-c",
-        f"""
-        cd /tmp; echo '{script}' > held.sql
-        exec runuser -u postgres -- $(ls /usr/lib/postgresql/*/bin/pgbench) -n -c {count} -t 1 -f held.sql postgres
-        """,
-    )
+    command = ["runuser", "-u", "postgres", "--", "python3", "-c", inside.HOLD_SHARE]
+    holding = host.begin(*command, str(share), str(HELD_SECONDS))
+    assert holding.stdout.readline().strip() == "held"
     try:
         yield
     finally:
-        # A backend that sleeps does not see that its client has gone.
-        host.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'", "postgres"
-        )
-        holder.wait(timeout=30)
+        holding.stdin.close()
+        holding.wait(timeout=30)
 
 
 @contextmanager
@@ -329,9 +317,9 @@ def stuttering(host: Host, pattern: str) -> Iterator[None]:
 class Crowd:
     """People with a stream each, all of one process: they come, are cut off, and come back."""
 
-    def __init__(self, host: Host, count: int, token: str) -> None:
+    def __init__(self, host: Host, where: Mapping, count: int, token: str) -> None:
         self._process = host.begin("python3", "-c", inside.STREAMS)
-        self._say(json.dumps([host.address, STREAMING_PORT, count, token, CROWD_SECONDS]))
+        self._say(json.dumps([where["bind"], where["port"], count, token, CROWD_SECONDS]))
 
     def _say(self, line: str) -> None:
         self._process.stdin.write(line + "\n")
@@ -353,9 +341,9 @@ class Crowd:
 
 
 @contextmanager
-def crowd(host: Host, count: int, token: str) -> Iterator[Crowd]:
-    """So many people have a stream of a host's first process."""
-    people = Crowd(host, count, token)
+def crowd(host: Host, plan: Mapping, count: int, token: str) -> Iterator[Crowd]:
+    """So many people have a stream of the first process that a host's plan names."""
+    people = Crowd(host, plan["streaming"]["processes"][0], count, token)
     try:
         yield people
     finally:

@@ -116,3 +116,20 @@ held = [b"x" * (1 << 26) for number in range(chunks)]
 print("held", flush=True)
 select.select([sys.stdin], [], [], int(sys.argv[2]))
 """
+# What others leave of a share of PostgreSQL's connections.
+HOLD_SHARE = """
+import psycopg2, select, sys, time
+share, until = float(sys.argv[1]), time.monotonic() + float(sys.argv[2])
+held = [psycopg2.connect(dbname="postgres")]
+held[0].autocommit = True
+ask = "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type LIKE 'client%'"
+def fill():
+    with held[0].cursor() as cursor:
+        cursor.execute(ask)
+        there, most = cursor.fetchone()
+    held.extend(psycopg2.connect(dbname="postgres") for number in range(int(most * share) - there))
+fill()
+print("held", flush=True)
+while time.monotonic() < until and not select.select([sys.stdin], [], [], 2)[0]:
+    fill()
+"""

@@ -136,7 +136,7 @@ def long_remembered(scene):
         lambda: faults.redis_full_of_clients(scene.instance),
         lambda: faults.many_clients(hosts["pool1"], int(most * 0.92 - there), scene.password),
         lambda: faults.locked_table(scene.instance, hosts["web1"], scene.threads, "oauth_access_tokens"),
-        lambda: faults.crowd(hosts["streaming1"], 40, token),
+        lambda: faults.crowd(hosts["streaming1"], scene.plan_of("streaming1"), 40, token),
     ]
 
 
@@ -150,7 +150,7 @@ def unwatched(scene):
         lambda: faults.own_rule(scene.watch, "up * on (job) up"),
         lambda: faults.no_targets(scene.watch, "blackbox"),
         lambda: faults.by_hand(streaming, "mastodon-streaming@4000.service", "LimitNOFILE=128"),
-        lambda: faults.crowd(streaming, 90, token),
+        lambda: faults.crowd(streaming, scene.plan_of("streaming1"), 90, token),
         lambda: faults.little_memory(hosts["worker1"]),
     ]
 
@@ -388,9 +388,10 @@ def test_nobody_is_told_of_less_than_the_worst(request, wave, alert):
 
 @pytest.mark.by_name
 @pytest.mark.usefixtures("hasty")
-def test_people_who_do_not_come_back_are_missed(watch, watched, fleet):
+def test_people_who_do_not_come_back_are_missed(watch, watched, plan_of, fleet):
+    streaming = watched.host_of("streaming")
     token, many = watched.another_client().token, "avg_over_time(fediops:streaming_clients:sum[30m] offset 5m) > 20"
-    with faults.crowd(watched.host_of("streaming"), 200, token) as people:
+    with faults.crowd(streaming, plan_of(streaming.name), 200, token) as people:
         wait_until(lambda: query(watch, many), faults.CROWD_SECONDS / 2, "there were many for minutes")
         watcher = Watcher(CUT_OFF, watch, fleet, watched.hosts)
         watcher.run([people.cut_off])
