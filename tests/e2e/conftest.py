@@ -226,12 +226,12 @@ def plan(plan_of, box):
 
 def record_by_name(state, tests, arguments):
     """Add a line to tests/results/mastodon.jsonl where Mastodon itself was tested: inventory, version, Ruby, what."""
-    made = json.loads((state / "fleet.json").read_text())
-    release = Fleet(state).release() if made["app"] == "mastodon" else None
+    fleet = Fleet(state)
+    release = fleet.release() if fleet.made["app"] == "mastodon" else None
     if release is None:
         return
     what = [os.path.relpath(argument, CHECKOUT) for argument in arguments]
-    inventory = Path(made["source"]).name
+    inventory = Path(fleet.made["source"]).name
     record("mastodon", {"inventory": inventory, **release, "what": what, "passed": tests})
 
 

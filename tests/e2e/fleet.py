@@ -83,6 +83,11 @@ class Fleet:
         return self.state / "inventory"
 
     @property
+    def made(self) -> dict:
+        """What it was made of: source, app, addresses, sizes."""
+        return json.loads((self.state / "fleet.json").read_text())
+
+    @property
     def summary(self) -> dict:
         """What a deployment wrote down: url, ca_file, owner, token, hosts."""
         return json.loads((self.state / "summary.json").read_text())

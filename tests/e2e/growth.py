@@ -24,7 +24,7 @@ class Growth:
 
     def __init__(self, fleet: Fleet, folder: Path, options: Sequence[str | Path] = ()) -> None:
         self.fleet, self.inventory, self._options = fleet, folder / "inventory", options
-        self._made = json.loads((fleet.state / "fleet.json").read_text())
+        self._made = fleet.made
         shutil.copytree(self._made["source"], self.inventory)
 
     def add(self, hosts: Mapping[str, Mapping], variables: Mapping[str, Mapping] | None = None) -> None:

@@ -401,7 +401,7 @@ def test_people_who_do_not_come_back_are_missed(watch, watched, plan_of, fleet):
 @pytest.mark.by_name
 @pytest.mark.usefixtures("hasty")
 def test_more_people_ask_than_are_served(deployed, watch, watched, plan_of, fleet):
-    if json.loads((deployed.state / "fleet.json").read_text())["app"] != "mastodon":
+    if deployed.made["app"] != "mastodon":
         pytest.skip("Debian's Puma, with which the stand-in runs, takes no request for which no thread is free")
     watcher, web = Watcher(BACKLOG, watch, fleet, watched.hosts), watched.hosts["web1"]
     watcher.run([partial(faults.locked_table, watched, web, 3 * threads(plan_of("web1")))])
