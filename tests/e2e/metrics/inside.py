@@ -6,16 +6,19 @@ from __future__ import annotations
 # So many people who ask again and again.
 ASK_AGAIN = """
 import http.client, json, os, sys, threading, time
-address, count, path, headers, seconds = json.loads(sys.stdin.readline())
+addresses, count, path, headers, seconds = json.loads(sys.stdin.readline())
 until = time.monotonic() + seconds
 def ask(number):
     while time.monotonic() < until:
-        try:
-            connection = http.client.HTTPConnection(address, 3000, timeout=seconds)
-            connection.request("GET", path, headers=headers[number % len(headers)])
-            connection.getresponse().read()
-        except OSError:
-            pass
+        # At the first address that takes it.
+        for address in addresses:
+            try:
+                connection = http.client.HTTPConnection(address, 3000, timeout=seconds)
+                connection.request("GET", path, headers=headers[number % len(headers)])
+                connection.getresponse().read()
+                break
+            except OSError:
+                pass
         time.sleep(0.5)
 for number in range(count):
     threading.Thread(target=ask, args=[number], daemon=True).start()
@@ -118,7 +121,7 @@ select.select([sys.stdin], [], [], int(sys.argv[2]))
 """
 # What others leave of a share of PostgreSQL's connections.
 HOLD_SHARE = """
-import psycopg2, select, sys, time
+import contextlib, psycopg2, select, sys, time
 share, until = float(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 held = [psycopg2.connect(dbname="postgres")]
 held[0].autocommit = True
@@ -127,7 +130,10 @@ def fill():
     with held[0].cursor() as cursor:
         cursor.execute(ask)
         there, most = cursor.fetchone()
-    held.extend(psycopg2.connect(dbname="postgres") for number in range(int(most * share) - there))
+    for number in range(int(most * share) - there):
+        # Others come meanwhile.
+        with contextlib.suppress(psycopg2.OperationalError):
+            held.append(psycopg2.connect(dbname="postgres"))
 fill()
 print("held", flush=True)
 while time.monotonic() < until and not select.select([sys.stdin], [], [], 2)[0]:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible_collections.fediops.mastodon.plugins.plugin_utils.alert_rules import alert_rules
 from collection_tree import ROOT, alert_groups, load
+from e2e.metrics.waves import ALL_WAVES
 from promtool import promtool
 
 HERE = Path(__file__).parent
@@ -88,3 +89,8 @@ def test_a_warning_is_silenced_by_what_is_critical_of_the_same_thing():
     pairs = load(ROOT / "roles/metrics/vars/main.yml")["__metrics_louder"]
     assert {ALERTS[critical]["severity"] for critical in pairs} == {"critical"}
     assert {ALERTS[warning]["severity"] for warning in pairs.values()} == {"warning"}
+
+
+def test_what_lasts_no_longer_than_ten_minutes_is_also_caused_on_a_fleet():
+    soon = {name for name, rule in ALERTS.items() if rule["for_seconds"] <= 600}
+    assert {alert for wave in ALL_WAVES for alert in wave.told} == soon
