@@ -78,9 +78,8 @@ class Watcher:
             mending = time.monotonic()
         self._look(mending, self._wave.over_seconds, self._is_over)
         seconds = {alert: vars(it) for alert, it in self.seen.items()}
-        record(
-            "alerts", {"wave": self._wave.name, "for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seconds}
-        )
+        about = {"app": self._fleet.made["app"], "wave": self._wave.name}
+        record("alerts", about | {"for_scale": IN_HASTE["metrics_alert_for_scale"], "seconds": seconds})
 
     def _look(self, began, seconds, done) -> None:
         while (now := time.monotonic() - began) < seconds and not done(alerts(self._watch), round(now, 1)):

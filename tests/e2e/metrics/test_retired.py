@@ -26,7 +26,7 @@ def retired(deployed, watch, watched):
     seen = {
         "load": load,
         "restarted": restarted(before, starts(watched)),
-        "running": watch.active(*UNITS, "nginx.service", "prometheus*.service", "fediops-*"),
+        "running": watch.active(*UNITS, "nginx.service", "prometheus*.service", "fediops-exporter-*"),
         "listening": {host.name: listening(host) & (EXPORTERS | {FRONT_PORT}) for host in watched.hosts.values()},
     }
     return seen | {"back": deployed.site(), "plan": json.loads((deployed.state / "plan.json").read_text())}

@@ -53,6 +53,8 @@ Controller(
 print("ready", flush=True)
 sys.stdin.read()
 """
+# Runs inside the host: what an address answers.
+ASK = "import sys, urllib.request as it; print(it.urlopen(sys.argv[1]).read().decode())"
 # Runs inside the world: the mails that it took.
 READ = """
 import email, email.policy, json, mailbox
@@ -66,9 +68,7 @@ print(json.dumps(found))
 
 def fetch(watch: Host, url: str) -> dict:
     """The JSON that an address answers inside the host."""
-    return json.loads(
-        watch.output("python3", "-c", f"import urllib.request as it; print(it.urlopen({url!r}).read().decode())")
-    )
+    return json.loads(watch.output("python3", "-c", ASK, url))
 
 
 def query(watch: Host, expression: str) -> dict[str, float]:
@@ -87,6 +87,9 @@ def all_targets_up(watch: Host, plan: dict) -> None:
         }
         return (len(found) == len(plan["metrics"]["targets"]), silent) == (True, {}) or None
 
+    # One that was just started reads first what it knew.
+    ready = ["python3", "-c", ASK, f"{PROMETHEUS}/-/ready"]
+    wait_until(lambda: watch.run(*ready).status == 0, SECONDS, "Prometheus is ready")
     wait_until(up, SECONDS, "all targets are up")
 
 
