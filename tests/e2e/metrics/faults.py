@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import yaml
 from e2e.fleet import Fleet
@@ -89,28 +90,19 @@ def locked_table(instance: Instance, web: Host, people: int, table: str = "statu
     headers = [instance.proxied(Authorization=f"Bearer {token}") for token in tokens]
     # With TLS between the hosts Puma itself is at the loopback address, behind what ends it.
     wanted = [[LOOPBACK, web.address], people, "/api/v1/timelines/public", headers, HELD_SECONDS]
-    with table_locked(instance, table, HELD_SECONDS):
-        asking = web.begin("python3", "-c", inside.ASK_AGAIN)
-        asking.stdin.write(json.dumps(wanted) + "\n")
-        asking.stdin.flush()
-        try:
-            yield
-        finally:
-            asking.stdin.close()
-            asking.wait(timeout=30)
+    with (
+        table_locked(instance, table, HELD_SECONDS),
+        inside.running(web, "python3", "-c", inside.ASK_AGAIN, told=wanted),
+    ):
+        yield
 
 
 @contextmanager
 def exhausted_pool(pooler: Host, clients: int, password: str, seconds: int = 60) -> Iterator[None]:
     """So many clients of a PgBouncer hold a connection for so long, again and again."""
-    holding = pooler.begin("bash", "-c", inside.HOLD_CONNECTIONS, "hold", str(clients), pooler.address, str(seconds))
-    holding.stdin.write(f"{password}\n")
-    holding.stdin.flush()
-    try:
+    hold = ["bash", "-c", inside.HOLD_CONNECTIONS, "hold", str(clients), pooler.address, str(seconds)]
+    with inside.running(pooler, *hold, told=password):
         yield
-    finally:
-        holding.stdin.close()
-        holding.wait(timeout=60)
 
 
 @contextmanager
@@ -205,14 +197,9 @@ def redis_cannot_save(instance: Instance) -> Iterator[None]:
 @contextmanager
 def many_connections(host: Host, share: float = 0.98) -> Iterator[None]:
     """Of the connections that PostgreSQL has, somebody's program holds what others leave of such a share."""
-    command = ["runuser", "-u", "postgres", "--", "python3", "-c", inside.HOLD_SHARE]
-    holding = host.begin(*command, str(share), str(HELD_SECONDS))
-    assert holding.stdout.readline().strip() == "held"
-    try:
+    hold = ["runuser", "-u", "postgres", "--", "python3", "-c", inside.HOLD_SHARE, str(share), str(HELD_SECONDS)]
+    with inside.running(host, *hold, ready="held"):
         yield
-    finally:
-        holding.stdin.close()
-        holding.wait(timeout=30)
 
 
 @contextmanager
@@ -268,15 +255,9 @@ def fewer_workers(host: Host) -> Iterator[None]:
 @contextmanager
 def many_clients(pooler: Host, clients: int, password: str) -> Iterator[None]:
     """So many clients are connected to a PgBouncer, and want nothing."""
-    idle = pooler.begin("python3", "-c", inside.STAY_CONNECTED)
-    idle.stdin.write(json.dumps([pooler.address, clients, password]) + "\n")
-    idle.stdin.flush()
-    assert idle.stdout.readline().strip() == str(clients)
-    try:
+    stay, wanted = ["python3", "-c", inside.STAY_CONNECTED], [pooler.address, clients, password]
+    with inside.running(pooler, *stay, told=wanted, ready=str(clients)):
         yield
-    finally:
-        idle.stdin.close()
-        idle.wait(timeout=60)
 
 
 @contextmanager
@@ -307,48 +288,33 @@ def second_scheduler(instance: Instance) -> Iterator[None]:
 def stuttering(host: Host, pattern: str) -> Iterator[None]:
     """A process gets no processor for most of the time."""
     (process,) = host.processes(pattern).values()
-    holding = host.begin("bash", "-c", inside.STUTTER, "stutter", process)
-    try:
+    with inside.running(host, "bash", "-c", inside.STUTTER, "stutter", process):
         yield
-    finally:
-        holding.stdin.close()
-        holding.wait(timeout=30)
 
 
+@dataclass(frozen=True)
 class Crowd:
-    """People with a stream each, all of one process: they come, are cut off, and come back."""
+    """People with a stream each: they come, are cut off, and come back."""
 
-    def __init__(self, host: Host, where: Mapping, count: int, token: str) -> None:
-        self._process = host.begin("python3", "-c", inside.STREAMS)
-        self._say(json.dumps([where["bind"], where["port"], count, token, CROWD_SECONDS]))
-
-    def _say(self, line: str) -> None:
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+    process: subprocess.Popen
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
         """All streams end, and nobody comes back."""
-        self._say("go")
+        inside.say(self.process, "go")
         try:
             yield
         finally:
-            self._say("come")
-
-    def close(self) -> None:
-        """All of them leave."""
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
+            inside.say(self.process, "come")
 
 
 @contextmanager
 def crowd(host: Host, plan: Mapping, count: int, token: str) -> Iterator[Crowd]:
     """So many people have a stream of the first process that a host's plan names."""
-    people = Crowd(host, plan["streaming"]["processes"][0], count, token)
-    try:
-        yield people
-    finally:
-        people.close()
+    where = plan["streaming"]["processes"][0]
+    wanted = [where["bind"], where["port"], count, token, CROWD_SECONDS]
+    with inside.running(host, "python3", "-c", inside.STREAMS, told=wanted) as people:
+        yield Crowd(people)
 
 
 @contextmanager
@@ -358,12 +324,10 @@ def redis_full_of_clients(instance: Instance) -> Iterator[None]:
     (allowed,) = instance.redis("CONFIG", "GET", "maxclients")[1:]
     (there,) = (it.split(":")[1] for it in instance.redis("INFO", "clients") if it.startswith("connected_clients:"))
     instance.redis("CONFIG", "SET", "maxclients", str(int(there) + 10))
-    coming = host.begin("python3", "-c", inside.COME_AND_GO, host.address)
     try:
-        yield
+        with inside.running(host, "python3", "-c", inside.COME_AND_GO, host.address):
+            yield
     finally:
-        coming.stdin.close()
-        coming.wait(timeout=30)
         instance.redis("CONFIG", "SET", "maxclients", allowed)
 
 
@@ -378,13 +342,9 @@ def killed_for_memory(host: Host) -> Iterator[None]:
 @contextmanager
 def little_memory(host: Host, share: float = 0.07) -> Iterator[None]:
     """A program holds nearly all memory of the host, which is that of this machine: such a share is left."""
-    holder = host.begin("python3", "-c", inside.HOLD_MEMORY, str(share), str(HELD_SECONDS))
-    assert holder.stdout.readline().strip() == "held"
-    try:
+    hold = ["python3", "-c", inside.HOLD_MEMORY, str(share), str(HELD_SECONDS)]
+    with inside.running(host, *hold, ready="held"):
         yield
-    finally:
-        holder.stdin.close()
-        holder.wait(timeout=60)
 
 
 @contextmanager

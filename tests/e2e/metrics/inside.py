@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from e2e.instance import Host
+
+END_SECONDS = 60
 # So many people who ask again and again.
 ASK_AGAIN = """
 import http.client, json, os, sys, threading, time
@@ -139,3 +147,24 @@ print("held", flush=True)
 while time.monotonic() < until and not select.select([sys.stdin], [], [], 2)[0]:
     fill()
 """
+
+
+@contextmanager
+def running(host: Host, *argv: str, told: object = None, ready: str | None = None) -> Iterator[subprocess.Popen]:
+    """Run a program inside a host until the end; it is told something first, as JSON or a word, and says `ready`."""
+    process = host.begin(*argv)
+    try:
+        if told is not None:
+            say(process, told if isinstance(told, str) else json.dumps(told))
+        said = process.stdout.readline().strip() if ready is not None else None
+        assert said == ready, f"{host.name}: {said!r} instead of {ready!r}"
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait(timeout=END_SECONDS)
+
+
+def say(process: subprocess.Popen, line: str) -> None:
+    """Give a program another line."""
+    process.stdin.write(line + "\n")
+    process.stdin.flush()

@@ -13,7 +13,7 @@ from e2e.ports import listening, scan
 from e2e.starts import restarted
 
 from . import faults
-from .watching import FRONT_PORT, PROMETHEUS, SECONDS, all_targets_up, fetch, query
+from .watching import ALERTMANAGER, FRONT_PORT, PROMETHEUS, SECONDS, all_targets_up, fetch, mail_with, mails, query
 
 UNITS = ("prometheus.service", "prometheus-alertmanager.service", "prometheus-blackbox-exporter.service")
 # Runs inside a host: an answer over TLS, verified by the authority of the fleet.
@@ -134,6 +134,13 @@ def test_only_the_front_listens_to_others_and_only_to_those_it_knows(watch, watc
         alone = "nginx" not in watch.groups
         expected = {port for port in ports if port not in (80, 443) or alone}
         assert {port for port, answer in answers.items() if answer == "silent"} == expected, source
+
+
+def test_a_mail_comes_of_what_somebody_adds_to_try_it(watch, fleet):
+    """As docs/runbooks/NotificationsFail.md says."""
+    before = set(mails(fleet))
+    watch.output("amtool", f"--alertmanager.url={ALERTMANAGER}", "alert", "add", "test", "severity=warning")
+    wait_until(lambda: mail_with(fleet, before, "Subject: [FIRING warning] test"), SECONDS, "a mail")
 
 
 def test_a_part_of_it_that_fails_comes_back_by_itself(watch):
