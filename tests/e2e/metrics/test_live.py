@@ -21,6 +21,11 @@ from .watching import FRONT_PORT, SECONDS
 # What not every fleet has, by its job: how its metrics begin.
 OPTIONAL = {"pgbouncer": ("pgbouncer_", "fediops_plan_pgbouncer_")}
 EVERY_SECONDS, HISTORY_SECONDS = 5, 300
+# Lines need some minutes. Messages to people are counted from the first one on since streaming was started.
+MEASURED = (
+    "min(count_over_time(up[10m])) > 12",
+    "min(count_over_time(mastodon_streaming_messages_sent_total[10m])) > 8",
+)
 # A container may not ask its kernel about the clock.
 UNMEASURED = {"Clocks"}
 
@@ -41,9 +46,9 @@ def live(watch, deployed, fleet):
 @pytest.fixture(scope="module")
 def busy(live, watched):
     """The fleet under load, and measured for so long that lines can be drawn."""
-    measured = "min(count_over_time(up[10m])) > 12"
     with Load(watched) as load:
-        wait_until(lambda: live.ask("query", query=measured)["result"], HISTORY_SECONDS, "some minutes are measured")
+        for measured in MEASURED:
+            wait_until(lambda it=measured: live.ask("query", query=it)["result"], HISTORY_SECONDS, measured)
         wait_until(lambda: load.well_for(30), SECONDS, "half a minute of load")
         yield load
 
