@@ -24,7 +24,7 @@ EVERY_SECONDS, HISTORY_SECONDS = 5, 300
 # Lines need some minutes. Messages to people are counted from the first one on since streaming was started.
 MEASURED = (
     "min(count_over_time(up[10m])) > 12",
-    "min(count_over_time(mastodon_streaming_messages_sent_total[10m])) > 8",
+    "count_over_time(sum(rate(mastodon_streaming_messages_sent_total[5m]))[2m:30s]) > 2",
 )
 # A container may not ask its kernel about the clock.
 UNMEASURED = {"Clocks"}
